@@ -1,0 +1,100 @@
+"""The values of HTTP as the core sees them: request head, response, page.
+
+Bytes are what the wire carries; a header is a pair of bytes in the order and case in which it arrived,
+duplicates kept. Nothing here parses a stream: engines do, and hand over a `RequestHead` that is already
+syntactically valid (RFC 9112).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = ["HeaderPair", "Page", "RequestHead", "Response", "header_values", "single_header"]
+
+type HeaderPair = tuple[bytes, bytes]
+
+
+class RequestHead:
+    """The head of one request: all that a decision may depend on.
+
+    A plain slots class instead of a frozen dataclass, because one is made for each request and a frozen
+    dataclass costs three times as much to make. By convention nobody changes one.
+
+    `method` as sent (RFC 9110 §9 methods are case-sensitive); `target` the request target as sent
+    (origin-form, or absolute-form as an engine received it); `headers` in order, as received;
+    `peer` the textual address of the direct TCP peer, or "unix"; `is_tls` whether our own listener did TLS;
+    `request_id` a short printable id that logs and error pages share.
+    """
+
+    __slots__ = ("headers", "is_tls", "method", "peer", "request_id", "target")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[HeaderPair],
+        peer: str,
+        request_id: str,
+        *,
+        is_tls: bool = False,
+    ) -> None:
+        """Keep the parts as they are; the engine has checked their syntax."""
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.peer = peer
+        self.request_id = request_id
+        self.is_tls = is_tls
+
+    def __repr__(self) -> str:
+        """Show what is safe to log: no header value, no query."""
+        path = self.target.partition(b"?")[0]
+        return f"RequestHead({self.method!r} {path!r} from {self.peer}, {len(self.headers)} headers)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One of our HTML pages, before rendering.
+
+    `name` is a template of `sidecar.pages`; `values` are its variables (escaped when rendered, whatever they
+    hold); `form_targets` are origins besides our own to which a form of the page may lead, redirects
+    included (CSP `form-action` covers those too).
+    """
+
+    name: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    form_targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer of our own. Either `body` or `page` carries the content; an engine adds the framing.
+
+    `headers` never hold Content-Length, Transfer-Encoding, Connection or Date: those are the engine's.
+    For a `page` the renderer adds Content-Type, Content-Security-Policy and their kin.
+    """
+
+    status: int
+    headers: tuple[HeaderPair, ...] = ()
+    body: bytes = b""
+    page: Page | None = None
+
+
+NO_STORE: Final[HeaderPair] = (b"Cache-Control", b"no-store")
+
+
+def header_values(headers: Iterable[HeaderPair], name: bytes) -> list[bytes]:
+    """Return each value of `name` (given in lower case), in order."""
+    return [value for key, value in headers if key.lower() == name]
+
+
+def single_header(headers: Iterable[HeaderPair], name: bytes) -> bytes | None:
+    """Return the value of `name` (lower case) if it occurs exactly once, else None.
+
+    For headers whose duplicates make them untrustworthy: a caller that must tell "absent" from
+    "twice" uses `header_values`.
+    """
+    values = header_values(headers, name)
+    return values[0] if len(values) == 1 else None
