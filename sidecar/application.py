@@ -50,8 +50,14 @@ class BodyReader(Protocol):
 class Observer(Protocol):
     """Who is told what happened. Called on the hot path: an implementation must be cheap and never raise."""
 
-    def request_done(  # noqa: PLR0913, PLR0917  one positional call on the hot path
-        self, head: RequestHead, note: Note, status: int, sent_bytes: int, seconds: float, upstream_seconds: float
+    def request_done(  # noqa: PLR0917  one positional call on the hot path
+        self,
+        head: RequestHead,
+        note: Note,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        upstream_seconds: float,
     ) -> None:
         """One request has been answered (or broken off: status 0)."""
 
@@ -86,7 +92,7 @@ class Application(Protocol):
         """Say what of an upstream's answer head reaches the downstream."""
 
     def refuse(self, reason: str, status: int, request_id: str, head: RequestHead | None) -> Respond:
-        """Build the answer for what an engine found: malformed (400), limits (408, 413, 431), upstream trouble.
+        """Build the answer for what an engine found: malformed (400), a limit (408, 413, 431), the upstream.
 
         `reason` is one of `core.reasons.REASONS`.
         """

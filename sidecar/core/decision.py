@@ -107,7 +107,7 @@ class Forward:
 
     __slots__ = ("edits", "finish", "kept", "lease", "method", "note", "target", "upstream")
 
-    def __init__(  # noqa: PLR0913, PLR0917  one positional call on the hot path
+    def __init__(  # noqa: PLR0917  one positional call on the hot path
         self,
         upstream: Upstream,
         method: bytes,

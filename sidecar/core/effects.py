@@ -43,9 +43,9 @@ class ReadBody:
 class CallProvider:
     """Make one HTTP request to a provider. Sends a ProviderAnswer; throws ProviderUnavailable.
 
-    `operation` names it for metrics ("token", "userinfo", "revocation", ...). The runner holds to the provider's
-    `call_seconds` in total and `call_max_bytes` decoded, its CA, its outbound proxy, and follows no redirect
-    to another origin.
+    `operation` names it for metrics ("token", "userinfo", "revocation", ...). The runner holds to the
+    provider's `call_seconds` in total and `call_max_bytes` decoded, its CA, its outbound proxy, and follows
+    no redirect to another origin.
     """
 
     provider: Provider

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ["Identity", "VerifiedClaims"]
 
-type Json = None | bool | int | float | str | list[Json] | dict[str, Json]
+type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 type VerifiedClaims = Mapping[str, Json]
 """Claims of a token whose signature and checks have passed. Anything else is called `unverified_*`."""
 

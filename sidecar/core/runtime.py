@@ -118,8 +118,9 @@ class Provider:
     """One identity provider of a site, as facts. Endpoints left None come from discovery.
 
     `auth_method` is how we authenticate at its token endpoint (OIDC Core §9). `assertion_audience` None = the
-    issuer. `redirect_path` is our callback's path for this provider. `call_seconds` and `call_max_bytes` limit
-    each call in total. `userinfo`: "auto" asks UserInfo when a needed claim is missing from the ID token.
+    issuer. `redirect_path` is our callback's path for this provider. `call_seconds` and `call_max_bytes`
+    limit each call in total. `userinfo`: "auto" asks UserInfo when a needed claim is missing from the ID
+    token.
     """
 
     key: str
@@ -208,7 +209,7 @@ class HeaderRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionPolicy:
-    """A signed ES256 assertion per request (option). `keys`: EC P-256 private keys in PEM, the first signs."""
+    """A signed ES256 assertion per request (option). `keys`: EC P-256 private keys, PEM; the first signs."""
 
     header: str
     keys: tuple[Secret, ...]
