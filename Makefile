@@ -22,6 +22,7 @@ demo: ## run Doorward with its own provider and a small application (PORT=... ch
 
 test: ## run everything: lint, types and all tests, browser and slow ones too
 	$(SETUP_DEV)
+	@scripts/parts.sh
 	@scripts/test.sh
 
 check: ## run what takes a minute: lint, types and the fast tests

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Lint and types side by side, then pytest (its options may be given). Everything is run, whatever fails;
+# pytest's closing line comes last. The status is that of the whole.
+set -u
+cd "$(dirname "$0")/.."
+
+types_log=$(mktemp)
+trap 'rm -f "$types_log"' EXIT
+failed=
+
+scripts/types.sh >"$types_log" 2>&1 &
+types=$!
+scripts/lint.sh || failed="$failed lint"
+if wait $types; then
+    echo "types: mypy (strict) is content"
+else
+    cat "$types_log"
+    failed="$failed types"
+fi
+[ -z "$failed" ] || echo "FAILED:$failed (above); the tests follow all the same"
+
+.venv/bin/python -m pytest "$@" || failed="$failed tests"
+
+[ -z "$failed" ] && exit 0
+echo "FAILED:$failed" >&2
+exit 1
