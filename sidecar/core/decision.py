@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sidecar.core.effects import Effect
-    from sidecar.core.http import HeaderPair, Response
-    from sidecar.core.runtime import Upstream
+    from sidecar.core.http import HeaderPair, RequestHead, Response
+    from sidecar.core.runtime import Site, Upstream
 
 __all__ = ["Decision", "Edits", "Finish", "Flow", "Forward", "Lease", "Note", "Respond", "Steps"]
 
@@ -135,10 +135,15 @@ type Steps[T] = Generator[Effect, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Run `steps` to know. `name` (such as "callback" or "refresh") is for logs and metrics."""
+    """Run `steps` to know. `name` (such as "callback" or "refresh") is for logs and metrics.
+
+    `head` and `site` are those of the request, for the answer when the flow ends in an error.
+    """
 
     name: str
     steps: Steps[Respond | Forward]
+    head: RequestHead
+    site: Site
 
 
 type Decision = Respond | Forward | Flow
