@@ -1,0 +1,3 @@
+"""What providers tell and what is checked of it: metadata, keys, ID tokens, UserInfo, token answers."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Provider families as tables of facts."""
