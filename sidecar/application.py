@@ -11,24 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sidecar.core.answer import AnswerHead
+
 if TYPE_CHECKING:
     from sidecar.core.decision import Decision, Finish, Flow, Forward, Note, Respond
     from sidecar.core.http import HeaderPair, RequestHead, Response
 
 __all__ = ["AnswerHead", "Application", "BodyReader", "Observer", "WireResponse"]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
-    """The head of an upstream's answer after the core's word on it.
-
-    `headers` are complete but for framing; `is_tunnel` is True only for a 101 that may become a WebSocket;
-    `is_acceptable` False means that the upstream answered something that must not be passed on (502).
-    """
-
-    headers: list[HeaderPair]
-    is_tunnel: bool
-    is_acceptable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Identity headers: which fields tell an upstream who somebody is, and how a value becomes one.
 
-How a value is written (S47). A field may only hold visible ASCII and single spaces inside, so everything else
-in a claim is percent-encoded UTF-8 (RFC 3986 §2.1), "%" itself included: decoding percent-escapes always gives
-back what the provider said, and two different claims never become the same field. `Zoë` is `Zo%C3%AB`,
-`50%` is `50%25`. A list is joined by a comma, and a comma *inside* a member is written `%2C`: split first,
-decode then, and a group named `a,admin` stays one group. Empty members are left out.
+How a value is written (S47). A field holds visible ASCII, and spaces inside; everything else in a claim is
+percent-encoded UTF-8 (RFC 3986 §2.1), "%" itself included: decoding percent-escapes always gives back what
+the provider said, and two different claims never become the same field. `Zoë` is `Zo%C3%AB`, `50%` is
+`50%25`. A list is joined by a comma, and a comma *inside* a member is written `%2C`: split first, decode
+then, and a group named `a,admin` stays one group. Empty members are left out.
 
 Tokens are the exception: they go out as they are, or not at all when they hold anything but visible ASCII.
 
@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.policy import lookup_claim
 from sidecar.core.decision import Edits
+from sidecar.core.policy import lookup_claim
 from sidecar.core.runtime import HeaderRule
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderPreset:
-    """A family of identity headers under one name; `claims` are claims beyond the usual ones that it needs."""
+    """A family of identity headers under one name, and the tokens that a session must keep for it."""
 
     summary: str
     upstream: tuple[HeaderRule, ...]
@@ -91,7 +91,7 @@ PRESETS: Final[Mapping[str, HeaderPreset]] = {
         ("Remote-Name", "name"),
     ),
     "dex-authproxy": _both(
-        # Dex splits X-Remote-Group at commas (connector/authproxy, `groupHeaderSeparator`), so one field does.
+        # Dex splits X-Remote-Group at commas (authproxy's `groupHeaderSeparator`), so one field does.
         "X-Remote-*, as Dex's authproxy connector reads them",
         ("X-Remote-User", "user"),
         ("X-Remote-User-Id", "subject"),
@@ -104,7 +104,7 @@ PRESETS: Final[Mapping[str, HeaderPreset]] = {
         ("X-Auth-Params-Email", "email"),
     ),
     "authorization-username-email": HeaderPreset(
-        summary="Authorization (the ID token as bearer), Username and Email, as Astronomer's ingress copies them",
+        summary="Authorization (the ID token as bearer), Username, Email: what Astronomer's ingress copies",
         upstream=_AUTHORIZATION,
         auth_response=_AUTHORIZATION,
         keeps_id_token=True,
@@ -114,7 +114,7 @@ PRESETS: Final[Mapping[str, HeaderPreset]] = {
 
 _UNSAFE: Final = re.compile(r"[^ -$&-~]")
 _UNSAFE_IN_LIST: Final = re.compile(r"[^ -$&-+\--~]")
-# RFC 6750 §2.1 names fewer signs; opaque tokens are known to use all of visible ASCII (RFC 6749 §A.12: VSCHAR).
+# RFC 6750 §2.1 names fewer signs, but a token may use all of visible ASCII (RFC 6749 §A.12: VSCHAR).
 _TOKEN: Final = re.compile(rb"[!-~]+")
 # RFC 9110 §5.5: white space around a value is not part of it, so it would be lost in between.
 _OUTER_SPACE: Final = re.compile(r"^ +| +$")
@@ -184,11 +184,11 @@ def _source_value(source: str, session: Session) -> bytes:
 
 def identity_pairs(rules: tuple[HeaderRule, ...], session: Session) -> tuple[HeaderPair, ...]:
     """Return the fields of `rules` for this session, in their order; a rule without a value gives none."""
-    pairs: list[HeaderPair] = []
-    for rule in rules:
-        if value := _source_value(rule.source, session):
-            pairs.append((rule.name.encode("ascii"), rule.prefix.encode("ascii") + value))
-    return tuple(pairs)
+    return tuple(
+        (rule.name.encode("ascii"), rule.prefix.encode("ascii") + value)
+        for rule in rules
+        if (value := _source_value(rule.source, session))
+    )
 
 
 def identity_edits(policy: HeaderPolicy, session: Session) -> Edits:
