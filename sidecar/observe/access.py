@@ -53,8 +53,14 @@ class AccessLog:
         self._stamp = ""
         self._is_scheduled = False
 
-    def line(  # noqa: PLR0913, PLR0917  one positional call on the hot path
-        self, head: RequestHead, note: Note, status: int, sent_bytes: int, seconds: float, upstream_seconds: float
+    def line(  # noqa: PLR0917  one positional call on the hot path
+        self,
+        head: RequestHead,
+        note: Note,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        upstream_seconds: float,
     ) -> None:
         """Add the line of one request."""
         self._lines.append(self._encode(head, note, status, sent_bytes, seconds, upstream_seconds))
@@ -95,18 +101,30 @@ class AccessLog:
         self._notes[id(note)] = (note, text)
         return text
 
-    def _json(  # noqa: PLR0913, PLR0917
-        self, head: RequestHead, note: Note, status: int, sent_bytes: int, seconds: float, upstream_seconds: float
+    def _json(  # noqa: PLR0917
+        self,
+        head: RequestHead,
+        note: Note,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        upstream_seconds: float,
     ) -> str:
         return (
             f'{{"time": "{self._time()}", "event": "request", "request_id": "{head.request_id}", '
-            f'"method": "{_printable(head.method)}", "path": "{_path(head)}", "status": {status}, '
-            f'"bytes": {sent_bytes}, "ms": {seconds * 1000:.2f}, "upstream_ms": {upstream_seconds * 1000:.2f}, '
-            f'"peer": "{head.peer}", {self._note(note)}}}\n'
+            f'"method": "{_printable(head.method)}", "path": "{_path(head)}", '
+            f'"status": {status}, "bytes": {sent_bytes}, "ms": {seconds * 1000:.2f}, '
+            f'"upstream_ms": {upstream_seconds * 1000:.2f}, "peer": "{head.peer}", {self._note(note)}}}\n'
         )
 
-    def _console(  # noqa: PLR0913, PLR0917
-        self, head: RequestHead, note: Note, status: int, sent_bytes: int, seconds: float, upstream_seconds: float
+    def _console(  # noqa: PLR0917
+        self,
+        head: RequestHead,
+        note: Note,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        upstream_seconds: float,
     ) -> str:
         who = note.user or "-"
         rule = f" by {note.rule}" if note.rule else ""
@@ -118,7 +136,7 @@ class AccessLog:
 
 
 # A user name goes to a terminal: control characters and line ends (U+0085, U+2028, U+2029) must not.
-_CONTROL: Final = {code: "?" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), "?")
 
 
 def _path(head: RequestHead) -> str:

@@ -31,35 +31,41 @@ GAUGES = {
 
 def render_metrics(snapshot: Snapshot) -> bytes:
     """Return the text exposition of `snapshot`."""
-    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  first scrape only
+    from prometheus_client import CollectorRegistry, generate_latest
 
     class Collector:
         def collect(self) -> Iterator[Metric]:
             yield from _metrics(snapshot)
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector())  # type: ignore[arg-type]  # a duck-typed collector, as its documentation asks
+    registry.register(Collector())
     return bytes(generate_latest(registry))
 
 
 def _metrics(snapshot: Snapshot) -> Iterator[Metric]:
-    from prometheus_client.core import (  # noqa: PLC0415  first scrape only
+    from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
         HistogramMetricFamily,
     )
 
     requests = CounterMetricFamily(
-        "doorward_requests", "Requests answered, by site, reason and status.", labels=("site", "reason", "status")
+        "doorward_requests",
+        "Requests answered, by site, reason and status.",
+        labels=("site", "reason", "status"),
     )
     for key, count in sorted(snapshot["requests"].items()):
         requests.add_metric(label_values(key), count)
     yield requests
-    seconds = HistogramMetricFamily("doorward_request_seconds", "Time from a request's head to its answer's end.")
+    seconds = HistogramMetricFamily(
+        "doorward_request_seconds", "Time from a request's head to its answer's end."
+    )
     seconds.add_metric((), *_histogram(snapshot["request_seconds"]))
     yield seconds
     calls = CounterMetricFamily(
-        "doorward_provider_calls", "Calls to providers, by outcome.", labels=("provider", "operation", "outcome")
+        "doorward_provider_calls",
+        "Calls to providers, by outcome.",
+        labels=("provider", "operation", "outcome"),
     )
     for key, count in sorted(snapshot["provider_calls"].items()):
         calls.add_metric(label_values(key), count)
@@ -74,7 +80,9 @@ def _metrics(snapshot: Snapshot) -> Iterator[Metric]:
     for key, count in sorted(snapshot["events"].items()):
         events.add_metric((key,), count)
     yield events
-    malformed = CounterMetricFamily("doorward_malformed", "What arrived that is no request.", labels=("reason",))
+    malformed = CounterMetricFamily(
+        "doorward_malformed", "What arrived that is no request.", labels=("reason",)
+    )
     for key, count in sorted(snapshot["malformed"].items()):
         malformed.add_metric((key,), count)
     yield malformed

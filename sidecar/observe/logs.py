@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 if TYPE_CHECKING:
@@ -32,13 +33,17 @@ class EventLog(Protocol):
 
 
 def build_event_log(
-    stream: TextIO, clock: Callable[[], float], *, style: Literal["json", "console"] = "json", level: str = "info"
+    stream: TextIO,
+    clock: Callable[[], float],
+    *,
+    style: Literal["json", "console"] = "json",
+    level: str = "info",
 ) -> EventLog:
     """Return a logger that writes to `stream`, with times from `clock`.
 
     A traceback shows code and exception but no local variables: those may hold secrets (S27).
     """
-    import structlog  # noqa: PLC0415  20 ms that `doorward check` and its kin don't need
+    import structlog
 
     def stamp(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event["time"] = _iso(clock())
@@ -50,7 +55,9 @@ def build_event_log(
     else:
         processors.append(
             structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(), timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+                colors=stream.isatty(),
+                timestamp_key="time",
+                exception_formatter=structlog.dev.plain_traceback,
             )
         )
     logger: EventLog = structlog.wrap_logger(
@@ -62,7 +69,7 @@ def build_event_log(
 
 
 def _iso(seconds: float) -> str:
-    import datetime  # noqa: PLC0415
+    import datetime
 
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -88,7 +88,9 @@ class Meters:
     def snapshot(self) -> Snapshot:
         """Return all counters as JSON-ready data."""
         return {
-            "requests": {_joined(site, reason, str(status)): n for (site, reason, status), n in self.requests.items()},
+            "requests": {
+                _joined(site, reason, str(status)): n for (site, reason, status), n in self.requests.items()
+            },
             "request_seconds": self.request_seconds.data(),
             "provider_calls": {_joined(*labels): n for labels, n in self.provider_calls.items()},
             "provider_seconds": {_joined(*labels): h.data() for labels, h in self.provider_seconds.items()},

@@ -31,8 +31,14 @@ class Observation:
         self._counts = meters.requests
         self._observe = meters.request_seconds.observe
 
-    def request_done(  # noqa: PLR0913, PLR0917  one positional call on the hot path
-        self, head: RequestHead, note: Note, status: int, sent_bytes: int, seconds: float, upstream_seconds: float
+    def request_done(  # noqa: PLR0917  one positional call on the hot path
+        self,
+        head: RequestHead,
+        note: Note,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        upstream_seconds: float,
     ) -> None:
         """Count one request, and write its line."""
         self._counts[note.site, note.reason, status] += 1

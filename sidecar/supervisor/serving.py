@@ -1,0 +1,136 @@
+"""The assembly of one serving process: gate, engine, readiness, drain.
+
+Used as it is for one worker, and inside each worker of several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from sidecar.core.revocation import RevocationList
+from sidecar.core.sessioncache import SessionCache
+from sidecar.core.state import State, Surroundings
+from sidecar.effects import Runner
+from sidecar.engines import express
+from sidecar.gateapplication import GateApplication
+from sidecar.observe import AccessLog, Meters, Observation
+from sidecar.observe.logs import build_event_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sidecar.coordination import Coordinator
+    from sidecar.core.runtime import Provider, Runtime
+    from sidecar.observe import Snapshot
+    from sidecar.observe.logs import EventLog
+
+__all__ = ["SESSION_CACHE_BYTES", "Serving", "build_state", "build_surroundings"]
+
+# A miss costs one AES-GCM open (docs/performance.md).
+SESSION_CACHE_BYTES = 16 << 20
+
+
+def build_surroundings() -> Surroundings:
+    """Return the real clock and the operating system's randomness."""
+    return Surroundings(clock=time.time, entropy=os.urandom)
+
+
+def build_state(surroundings: Surroundings) -> State:
+    """Return the empty memory of a process."""
+    return State(
+        surroundings=surroundings,
+        sessions=SessionCache(SESSION_CACHE_BYTES),
+        revocations=RevocationList(),
+    )
+
+
+class Serving:
+    """Serves one runtime on its public listener until told to drain."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        state: State,
+        coordinator: Coordinator,
+        *,
+        write_access: Callable[[bytes], object] | None = None,
+        event_log: EventLog | None = None,
+    ) -> None:
+        clock = state.surroundings.clock
+        self.runtime = runtime
+        self.state = state
+        self.meters = Meters()
+        self.events = event_log or build_event_log(
+            sys.stderr, clock, style=runtime.log_format, level=runtime.log_level
+        )
+        self._loop = asyncio.get_running_loop()
+        access = None
+        if runtime.access_log:
+            write = write_access or (lambda lines: os.write(sys.stdout.fileno(), lines))
+            access = AccessLog(write, self._loop.call_later, clock, style=runtime.log_format)
+        self.observation = Observation(self.meters, self.events, access)
+        self.runner = Runner(coordinator, {}, state.surroundings, self.observation)
+        self.application = GateApplication(runtime, state, self.runner, self.observation)
+        self.server: express.ExpressServer | None = None
+        self._preparing: list[asyncio.Task[None]] = []
+        self._is_draining = False
+
+    async def start(self, *, reuse_port: bool = False) -> None:
+        """Listen, and begin to load what each provider tells of itself.
+
+        Raises OSError when the address can't be had.
+        """
+        self.server = await express.serve(
+            self.application,
+            self.runtime.listen,
+            self.runtime.limits,
+            tls=self.runtime.tls,
+            reuse_port=reuse_port,
+        )
+        self._preparing = [
+            self._loop.create_task(self.runner.prepare(provider), name=f"prepare {provider.key}")
+            for provider in self._providers()
+        ]
+
+    def _providers(self) -> Iterator[Provider]:
+        for site in self.runtime.sites:
+            yield from site.providers.values()
+
+    def when_ready(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once every provider has been reached once."""
+        waiting = asyncio.gather(*self._preparing)
+        waiting.add_done_callback(lambda done: None if done.cancelled() or done.exception() else tell())
+
+    def not_ready(self) -> list[str]:
+        """Return what readiness waits for; once ready, a provider never makes us unready (S70)."""
+        if self._is_draining:
+            return ["draining"]
+        return [f"provider {p.key}" for p in self._providers() if not self.runner.is_ready(p)]
+
+    def snapshot(self) -> Snapshot:
+        """Return this process's metrics."""
+        self.meters.gauges.update(
+            revocations=float(len(self.state.revocations)),
+            sessions_cached=float(len(self.state.sessions)),
+            sessions_cached_bytes=float(self.state.sessions.bytes_used),
+            ready=float(not self.not_ready()),
+            workers=1.0,
+        )
+        return self.meters.snapshot()
+
+    async def drain(self) -> None:
+        """Stop accepting, let what runs end within the deadline, close everything."""
+        self._is_draining = True
+        for task in self._preparing:
+            task.cancel()
+        await asyncio.gather(*self._preparing, return_exceptions=True)
+        if self.server is not None:
+            await self.server.drain(self.runtime.limits.drain_seconds)
+            self.server.close()
+        await self.runner.close()
+        if self.observation.access is not None:
+            self.observation.access.flush()

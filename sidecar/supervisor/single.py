@@ -1,0 +1,52 @@
+"""`workers: 1`: one process that serves and has the admin listener itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from sidecar.coordination import LocalCoordinator
+from sidecar.engines import express
+from sidecar.supervisor.admin import AdminApplication
+from sidecar.supervisor.serving import Serving, build_state, build_surroundings
+
+if TYPE_CHECKING:
+    from sidecar.core.runtime import Runtime
+    from sidecar.observe import Snapshot
+
+__all__ = ["serve_alone", "wait_for_signal"]
+
+
+async def wait_for_signal() -> None:
+    """Return at the first SIGTERM or SIGINT; a second SIGINT interrupts the drain as usual."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    loop.remove_signal_handler(signal.SIGINT)
+
+
+async def serve_alone(runtime: Runtime) -> None:
+    """Serve until a signal says to stop, then drain. Raises OSError when an address can't be had."""
+    state = build_state(build_surroundings())
+    coordinator = LocalCoordinator(state.revocations, state.surroundings.clock)
+    serving = Serving(runtime, state, coordinator)
+    await serving.start()
+    admin = None
+    if runtime.admin is not None:
+
+        async def snapshot() -> Snapshot:
+            return serving.snapshot()
+
+        application = AdminApplication(serving.not_ready, snapshot, runtime.sites[0])
+        admin = await express.serve(application, runtime.admin, runtime.limits)
+    serving.events.info("listening", listen=runtime.listen, admin=runtime.admin, workers=1, engine="express")
+    await wait_for_signal()
+    serving.events.info("draining", seconds=runtime.limits.drain_seconds)
+    await serving.drain()
+    if admin is not None:
+        await admin.drain(1.0)
+        admin.close()
+    serving.events.info("stopped")

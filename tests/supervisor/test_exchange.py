@@ -1,0 +1,112 @@
+"""What workers share: the rules of the exchange, without any process."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.supervisor.exchange import Exchange
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def exchange(*workers: int) -> tuple[Exchange, Clock]:
+    clock = Clock()
+    shared = Exchange(clock)
+    for worker in workers:
+        shared.joined(worker)
+    return shared, clock
+
+
+class TestRevocation:
+    def test_is_acknowledged_once_every_other_worker_has(self) -> None:
+        shared, _ = exchange(1, 2, 3)
+        out = shared.told(1, {"op": "revoke", "n": 7, "id": "s", "until": 2000.0})
+        assert sorted(worker for worker, _ in out) == [2, 3]
+        number = out[0][1]["n"]
+        assert shared.told(2, {"op": "acked", "n": number}) == []
+        assert shared.told(3, {"op": "acked", "n": number}) == [(1, {"op": "ack", "n": 7})]
+
+    def test_by_the_only_worker_is_acknowledged_at_once(self) -> None:
+        shared, _ = exchange(1)
+        assert shared.told(1, {"op": "revoke", "n": 1, "id": "s", "until": 2000.0}) == [
+            (1, {"op": "ack", "n": 1})
+        ]
+
+    def test_does_not_wait_for_a_worker_that_ended(self) -> None:
+        shared, _ = exchange(1, 2)
+        shared.told(1, {"op": "revoke", "n": 1, "id": "s", "until": 2000.0})
+        assert shared.left(2) == [(1, {"op": "ack", "n": 1})]
+
+    def test_reaches_a_worker_that_starts_later_until_its_end(self) -> None:
+        """S36: a copied cookie is dead on every worker, also on one that was restarted since."""
+        shared, clock = exchange(1)
+        shared.told(1, {"op": "revoke", "n": 1, "id": "s", "until": 2000.0})
+        assert shared.joined(2) == [(2, {"op": "welcome", "revoked": [("s", 2000.0)]})]
+        clock.now = 2001.0
+        assert shared.joined(3) == [(3, {"op": "welcome", "revoked": []})]
+
+
+class TestClaim:
+    def test_only_the_first_of_all_workers_gets_it(self) -> None:
+        shared, _ = exchange(1, 2)
+        claim = {"op": "claim", "n": 1, "key": "k", "until": 1060.0}
+        assert shared.told(1, claim)[0][1]["is_first"] is True
+        assert shared.told(2, claim)[0][1]["is_first"] is False
+
+    def test_can_be_claimed_anew_after_its_end(self) -> None:
+        shared, clock = exchange(1)
+        shared.told(1, {"op": "claim", "n": 1, "key": "k", "until": 1060.0})
+        clock.now = 1061.0
+        assert shared.told(1, {"op": "claim", "n": 2, "key": "k", "until": 1100.0})[0][1]["is_first"] is True
+
+
+class TestSharedWork:
+    def test_is_done_by_the_first_and_its_result_reaches_all(self) -> None:
+        shared, _ = exchange(1, 2)
+        assert shared.told(1, {"op": "once", "n": 1, "key": "k", "keep": 60.0}) == [
+            (1, {"op": "run", "n": 1})
+        ]
+        assert shared.told(2, {"op": "once", "n": 5, "key": "k", "keep": 60.0}) == []
+        out = shared.told(1, {"op": "done", "key": "k", "value": "dg=="})
+        assert out == [(2, {"op": "result", "n": 5, "value": "dg=="})]
+
+    def test_result_is_kept_for_those_who_come_late(self) -> None:
+        shared, clock = exchange(1, 2)
+        shared.told(1, {"op": "once", "n": 1, "key": "k", "keep": 60.0})
+        shared.told(1, {"op": "done", "key": "k", "value": "dg=="})
+        ask = {"op": "once", "n": 9, "key": "k", "keep": 60.0}
+        assert shared.told(2, ask) == [(2, {"op": "result", "n": 9, "value": "dg=="})]
+        clock.now += 61.0
+        assert shared.told(2, ask) == [(2, {"op": "run", "n": 9})]
+
+    def test_error_reaches_those_who_wait_and_is_not_kept(self) -> None:
+        shared, _ = exchange(1, 2)
+        shared.told(1, {"op": "once", "n": 1, "key": "k", "keep": 60.0})
+        shared.told(2, {"op": "once", "n": 2, "key": "k", "keep": 60.0})
+        error = {"kind": "ProviderRefused", "code": "invalid_grant", "detail": ""}
+        out = shared.told(1, {"op": "done", "key": "k", "error": error})
+        assert out == [(2, {"op": "result", "n": 2, "error": error})]
+        assert shared.told(2, {"op": "once", "n": 3, "key": "k", "keep": 60.0}) == [
+            (2, {"op": "run", "n": 3})
+        ]
+
+    def test_goes_to_another_who_waits_when_its_worker_ends(self) -> None:
+        shared, _ = exchange(1, 2, 3)
+        shared.told(1, {"op": "once", "n": 1, "key": "k", "keep": 60.0})
+        shared.told(2, {"op": "once", "n": 2, "key": "k", "keep": 60.0})
+        shared.told(3, {"op": "once", "n": 3, "key": "k", "keep": 60.0})
+        assert shared.left(1) == [(2, {"op": "run", "n": 2})]
+        out = shared.told(2, {"op": "done", "key": "k", "value": "dg=="})
+        assert out == [(3, {"op": "result", "n": 3, "value": "dg=="})]
+
+
+def test_an_unknown_operation_is_a_defect() -> None:
+    shared, _ = exchange(1)
+    with pytest.raises(ValueError, match="unknown operation"):
+        shared.told(1, {"op": "shout"})
