@@ -66,7 +66,7 @@ def test_snapshots_of_workers_add_up() -> None:
 
 
 def test_an_event_outside_the_closed_table_is_a_defect() -> None:
-    with pytest.raises(ValueError, match="not in core.reasons"):
+    with pytest.raises(ValueError, match="something_else"):
         observation().event("something_else", ())
 
 
@@ -74,13 +74,18 @@ def test_a_defect_is_logged_with_its_traceback_and_without_local_variables() -> 
     """S27: a local variable may be a token."""
     stream = io.StringIO()
     seen = observation(stream)
-    token = "SECRET"
+    unopened = bytes.fromhex("534543524554")
+
+    def decide(token: bytes) -> None:
+        if token:
+            raise RuntimeError("broken")
+
     try:
-        raise RuntimeError("broken") from ValueError(len(token))
+        decide(unopened)
     except RuntimeError:
         seen.defect("decide", "r-7")
     line = json.loads(stream.getvalue())
     assert line["request_id"] == "r-7"
     assert line["time"] == "2023-11-14T22:13:20.250Z"
     assert "RuntimeError: broken" in line["exception"]
-    assert "SECRET" not in stream.getvalue().replace('token = "SECRET"', "")
+    assert "SECRET" not in stream.getvalue()
