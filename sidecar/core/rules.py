@@ -1,0 +1,217 @@
+"""Which rule a request falls under: the first whose host, path and method match (S59).
+
+`allow` never takes part in the choice. No rule matches: None, and None is denied. Methods are compared in
+upper case (Django and Werkzeug serve `post` as POST: S61), and a rule for GET covers HEAD too, which tells no
+more than GET does. `X-HTTP-Method-Override` and the query are not looked at.
+
+Letters' case: `/ADMIN` is another path than `/admin` to most servers and the same to Express, IIS and
+ASP.NET. So a path that would fall under another rule if case were folded falls under both, and the request
+must satisfy the two. `fold_case=False` trusts the back end to tell them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from sidecar.core.errors import BadRequest, ConfigurationError
+from sidecar.core.identity import Identity
+from sidecar.core.pathtrie import NOTHING, Entry, PathTrie
+from sidecar.core.patterns import Segment, fold_segments, host_keys, parse_host_pattern, parse_path_pattern
+from sidecar.core.policy import All, Condition, Verdict, evaluate
+
+__all__ = ["NO_RULE", "Rule", "RuleTable", "judge"]
+
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §9.1, §5.6.2
+
+NO_RULE: Final = Verdict(allowed=False, needs_login=False, why="no rule matches")
+"""The verdict where no rule matches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Who may use which requests. `name` is for logs: the operator's, else a position such as "access[2]".
+
+    `hosts` are patterns ("app.example.com", "*.example.com"), none = every host; `path` a pattern of
+    `core.patterns`; `methods` none = every method. `preflight` lets CORS preflights pass.
+
+    Raises `ConfigurationError` for a pattern or method that could never match or means something else than
+    it seems to.
+    """
+
+    name: str
+    allow: Condition
+    hosts: tuple[str, ...] = ()
+    path: str = "/**"
+    methods: frozenset[bytes] = frozenset()
+    preflight: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what is written."""
+        parse_path_pattern(self.path)
+        for host in self.hosts:
+            parse_host_pattern(host)
+        for method in self.methods:
+            if not _METHOD.fullmatch(method):
+                raise ConfigurationError(
+                    f"methods: {method.decode('latin-1')!r} is no method; write GET, POST and so on."
+                )
+
+
+def judge(
+    rules: tuple[Rule | None, ...], identity: Identity | None, client_ip: str
+) -> tuple[Rule | None, Verdict]:
+    """Return the verdict on which `rules` (one for each reading of the path) agree, with the first of them.
+
+    Raises `BadRequest` ("ambiguous_path") when they don't: some admit and others refuse, or some ask for a
+    sign-in and others refuse for good (S57).
+    """
+    first: tuple[Rule | None, Verdict] | None = None
+    for rule in rules:
+        verdict = NO_RULE if rule is None else evaluate(rule.allow, identity, client_ip)
+        if first is None:
+            first = rule, verdict
+        elif (verdict.allowed, verdict.needs_login) != (first[1].allowed, first[1].needs_login):
+            raise BadRequest("ambiguous_path", f"{_name(first[0])} and {_name(rule)} disagree")
+    return first if first is not None else (None, NO_RULE)
+
+
+def _name(rule: Rule | None) -> str:
+    return "no rule" if rule is None else f"rule {rule.name}"
+
+
+class _Index:
+    """One compilation of all rules: the patterns of every host, and those of some by host."""
+
+    __slots__ = ("_by_host", "_every_host")
+
+    def __init__(self, rules: Sequence[Rule], patterns: Sequence[tuple[Segment, ...]]) -> None:
+        every: list[Entry] = []
+        by_host: dict[str, list[Entry]] = {}
+        for index, (rule, pattern) in enumerate(zip(rules, patterns, strict=True)):
+            entry = (index, _covered(rule.methods), pattern)
+            if not rule.hosts:
+                every.append(entry)
+            for host in {parse_host_pattern(text) for text in rule.hosts}:
+                by_host.setdefault(host, []).append(entry)
+        self._every_host = PathTrie(every)
+        self._by_host = {host: PathTrie(entries) for host, entries in by_host.items()}
+
+    def find(self, host: str, segments: Sequence[str], method: bytes) -> int:
+        best = self._every_host.find(segments, method)
+        if self._by_host:
+            for key in host_keys(host):
+                trie = self._by_host.get(key)
+                if trie is not None:
+                    best = trie.find(segments, method, best)
+        return best
+
+
+def _covered(methods: frozenset[bytes]) -> frozenset[bytes] | None:
+    if not methods:
+        return None
+    upper = frozenset(method.upper() for method in methods)
+    return upper | {b"HEAD"} if b"GET" in upper else upper
+
+
+def _segments(path: str) -> list[str]:
+    segments = path.split("/")
+    del segments[0]
+    if not segments[-1]:
+        segments.pop()  # a slash at the end makes no difference
+    return segments
+
+
+type _Key = tuple[str, tuple[str, ...], bytes]
+
+_CACHED_KEYS: Final = 1024  # in each of two generations
+_CACHED_CHARACTERS: Final = 512  # a longer key is looked up each time, so a cache stays below some 2 MiB
+_COMBINED_RULES: Final = 1024
+
+
+class RuleTable:
+    """Rules, compiled for look-up. `rules` are they, in order.
+
+    Answers are remembered, least recently used ones forgotten by generation: when the young one is full it
+    becomes the old one, whose entries move over when they are asked for again. The cost of a look-up that is
+    not remembered does not grow with the number of rules either.
+    """
+
+    __slots__ = ("_combined", "_exact", "_folded", "_has_hosts", "_old", "_young", "rules")
+
+    def __init__(self, rules: Sequence[Rule], *, fold_case: bool = True) -> None:
+        """Compile `rules`."""
+        self.rules = tuple(rules)
+        patterns = [parse_path_pattern(rule.path) for rule in self.rules]
+        folded = [fold_segments(pattern) for pattern in patterns]
+        self._has_hosts = any(rule.hosts for rule in self.rules)
+        self._exact = _Index(self.rules, patterns)
+        self._folded: _Index | None = None
+        if fold_case:
+            self._folded = self._exact if folded == patterns else _Index(self.rules, folded)
+        self._combined: dict[tuple[int, int], Rule] = {}
+        self._young: dict[_Key, tuple[Rule | None, ...]] = {}
+        self._old: dict[_Key, tuple[Rule | None, ...]] = {}
+
+    @classmethod
+    def build(cls, rules: Sequence[Rule], *, fold_case: bool = True) -> Self:
+        """Compile `rules`, of which the first to match decides."""
+        return cls(rules, fold_case=fold_case)
+
+    def match(self, host: str, path: str, method: bytes) -> Rule | None:
+        """Return the rule that one reading of a path falls under, None when there is none.
+
+        `host` is the request's, with or without port; `path` begins with a slash; `method` as sent. Where
+        folding the path's case leads to another rule, the answer is a rule that asks for what both ask.
+
+        Raises `BadRequest` when the path would take too long to look up.
+        """
+        method = method.upper()
+        index = self._exact.find(host, _segments(path), method)
+        if self._folded is not None:
+            folded_path = path.casefold()
+            if folded_path != path or self._folded is not self._exact:
+                folded = self._folded.find(host, _segments(folded_path), method)
+                if folded != index:
+                    return self._both(index, folded)
+        return None if index == NOTHING else self.rules[index]
+
+    def rules_for(self, host: str, readings: tuple[str, ...], method: bytes) -> tuple[Rule | None, ...]:
+        """Return the rules of all `readings` of a path, each once: one in the common case.
+
+        Raises `BadRequest` when a path would take too long to look up.
+        """
+        key = (host if self._has_hosts else "", readings, method)
+        known = self._young.get(key)
+        return known if known is not None else self._look_up(host, key)
+
+    def _look_up(self, host: str, key: _Key) -> tuple[Rule | None, ...]:
+        found = self._old.get(key)
+        _, readings, method = key
+        if found is None:
+            found = tuple(dict.fromkeys(self.match(host, path, method) for path in readings))
+        if sum(map(len, readings)) + len(host) + len(method) <= _CACHED_CHARACTERS:
+            if len(self._young) >= _CACHED_KEYS:
+                self._old, self._young = self._young, {}
+            self._young[key] = found
+        return found
+
+    def _both(self, exact: int, folded: int) -> Rule | None:
+        """Return a rule that asks for what two ask."""
+        if NOTHING in {exact, folded}:
+            return None
+        combined = self._combined.get((exact, folded))
+        if combined is None:
+            first, second = self.rules[exact], self.rules[folded]
+            combined = Rule(
+                name=f"{first.name} and {second.name}",
+                allow=All((first.allow, second.allow)),
+                path=first.path,
+                preflight=first.preflight and second.preflight,
+            )
+            if len(self._combined) >= _COMBINED_RULES:
+                self._combined.clear()
+            self._combined[exact, folded] = combined
+        return combined
