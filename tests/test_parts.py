@@ -48,16 +48,7 @@ def test_the_end_of_a_run_lists_what_was_left_out(tmp_path: Path) -> None:
     lines += [f"def test_{name}(): require_part('wrk')" for name in ("one", "two")]
     (tmp_path / "test_left_out.py").write_text("\n".join(lines), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"PATH": ""}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.conftest",
-        "-c",
-        ROOT / "pyproject.toml",
-        tmp_path,
-    ]
+    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", "pyproject.toml"]
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(tmp_path)],
