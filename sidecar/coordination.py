@@ -108,7 +108,7 @@ class LocalCoordinator:
             self._keep(key, _Kept(value, self._clock() + keep_seconds))
             return value
         finally:
-            del self._running[key]
+            self._running.pop(key, None)
 
     def _keep(self, key: bytes, kept: _Kept) -> None:
         self._forget(key)
