@@ -1,0 +1,105 @@
+"""The servers of a run and their configurations: upstream, bare nginx, Doorward."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench.processes import LOAD_CORE, Subject, free_port, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["KEY", "bare_nginx", "doorward", "doorward_yaml", "upstream"]
+
+KEY: Final = base64.b64encode(bytes(range(32))).decode()
+
+_NGINX: Final = """
+daemon off; master_process on; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 16384; }}
+http {{
+  access_log {access_log};
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  keepalive_requests 100000000; keepalive_timeout 3600s; default_type text/html; proxy_max_temp_file_size 0;
+  {body}
+}}
+"""
+_UPSTREAM: Final = """
+  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{answer}"; }}
+    location /files/ {{ alias {folder}/files/; }} }}
+"""
+_PROXY: Final = """
+  upstream app {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096;
+    location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto https; }} }}
+"""
+
+
+@contextlib.contextmanager
+def _nginx(
+    folder: Path, name: str, body: str, port: int, *, core: int, access_log: str = "off"
+) -> Iterator[Subject]:
+    place = folder / name
+    (place / "files").mkdir(parents=True, exist_ok=True)
+    conf = place / "nginx.conf"
+    conf.write_text(_NGINX.format(folder=place, body=body, access_log=access_log), "ascii")
+    command = ["nginx", "-p", str(place), "-c", str(conf)]
+    with started(name, command, port, core=core, log=place / "out.log", forks=True) as subject:
+        yield subject
+
+
+@contextlib.contextmanager
+def upstream(folder: Path) -> Iterator[Subject]:
+    """Run the application that all subjects proxy to: nginx with a fixed answer of 600 bytes."""
+    port = free_port()
+    body = _UPSTREAM.format(port=port, answer="x" * 600, folder=folder / "upstream")
+    with _nginx(folder, "upstream", body, port, core=LOAD_CORE) as subject:
+        yield subject
+
+
+@contextlib.contextmanager
+def bare_nginx(folder: Path, upstream_port: int, *, access_log: bool = False) -> Iterator[Subject]:
+    """Run nginx `proxy_pass` with one worker and keep-alive to the upstream: the measure of all."""
+    port = free_port()
+    body = _PROXY.format(port=port, upstream=upstream_port)
+    name = "nginx-logged" if access_log else "nginx"
+    log = str(folder / "nginx-access.log") if access_log else "off"
+    with _nginx(folder, name, body, port, core=0, access_log=log) as subject:
+        yield subject
+
+
+def doorward_yaml(port: int, upstream_port: int, options: Mapping[str, str]) -> str:
+    """Return a configuration with everything on that is on by default; `options` are further lines by key."""
+    lines = {
+        "listen": f"127.0.0.1:{port}",
+        "public_url": f"http://localhost:{port}",
+        "upstream": f"http://127.0.0.1:{upstream_port}",
+        "provider": "{type: oidc, issuer: 'http://127.0.0.1:9', client_id: bench}",
+        "session": f"{{keys: ['{KEY}'], idle: 12h, absolute: 12h}}",
+        "log": "{access: false}",
+        "access": "[{allow: {email_domains: [example.com]}}]",
+        **options,
+    }
+    return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+
+@contextlib.contextmanager
+def doorward(
+    folder: Path, upstream_port: int, name: str = "doorward", options: Mapping[str, str] | None = None
+) -> Iterator[Subject]:
+    """Run Doorward with one worker."""
+    port = free_port()
+    place = folder / name
+    place.mkdir(parents=True, exist_ok=True)
+    conf = place / "doorward.yaml"
+    conf.write_text(doorward_yaml(port, upstream_port, options or {}), "utf-8")
+    conf.chmod(0o600)
+    command = [str(Path(sys.executable).parent / "doorward"), "run", "--config", str(conf)]
+    with started(name, command, port, log=place / "out.log") as subject:
+        yield subject
