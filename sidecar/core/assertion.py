@@ -109,7 +109,7 @@ def _claims(policy: AssertionPolicy, session: Session, now: float) -> dict[str, 
     }
     # It never outlives the session it speaks of.
     expires = min(now + policy.lifetime_seconds, session.absolute_end)
-    return {
+    claims: dict[str, Json] = {
         "iss": policy.issuer,
         "aud": policy.audience,
         "sub": identity.subject,
@@ -118,7 +118,8 @@ def _claims(policy: AssertionPolicy, session: Session, now: float) -> dict[str, 
         "sid": session_hash(session.id),
         "iat": int(now),
         "exp": int(expires),
-    } | {name: value for name, value in optional.items() if value is not None}
+    }
+    return claims | {name: value for name, value in optional.items() if value is not None}
 
 
 class Signer:

@@ -20,18 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.errors import BadRequest
+
 if TYPE_CHECKING:
     from sidecar.core.http import HeaderPair
 
 __all__ = [
-    "CONNECTION",
-    "COOKIE",
-    "DROP",
     "FORWARDED_NAMES",
-    "HOST",
-    "KEEP",
-    "TRUSTED",
-    "UPGRADE",
+    "IDENTITY_NAMES",
     "InboundNames",
     "fold",
     "nominated_names",
@@ -178,6 +174,8 @@ _END_TO_END: Final = frozenset(
 )
 _END_TO_END_FAMILIES: Final = (b"sec-", b"access-control-", b"x-forwarded-")
 
+_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+
 _MAX_REMEMBERED: Final = 2048  # names; a browser and its applications use some sixty
 _MAX_REMEMBERED_BYTES: Final = 64  # a longer name is looked at each time, so that memory stays bounded
 
@@ -207,6 +205,45 @@ class InboundNames:
         self._keep = frozenset(name.lower() for name in keep)
         self._overrides = _METHOD_OVERRIDES if rules_name_methods else frozenset[str]()
         self.kinds: dict[bytes, int] = {}
+
+    def clean(
+        self, headers: Sequence[HeaderPair], *, is_trusted: bool
+    ) -> tuple[list[HeaderPair], bytes | None, bool]:
+        """Return the fields that may go upstream, the cookies, and whether there is an `Upgrade`.
+
+        Host stands first; Cookie is not among the fields: its values are returned joined, as RFC 9113 §8.2.3
+        joins them, None when there is none. `is_trusted`: the direct peer is a trusted proxy.
+
+        Raises BadRequest("invalid_request") for a second Host (RFC 9112 §3.2, S49).
+        """
+        kept: list[HeaderPair] = []
+        cookie: bytes | None = None
+        has_host = has_upgrade = False
+        connection: list[bytes] = []
+        known = self.kinds.get
+        for pair in headers:
+            kind = known(pair[0])
+            if kind is None:
+                kind = self.kind(pair[0])
+            if kind == KEEP:
+                kept.append(pair)
+            elif kind == COOKIE:
+                cookie = pair[1] if cookie is None else cookie + b"; " + pair[1]
+            elif kind == HOST:
+                if has_host:
+                    raise BadRequest("invalid_request", "more than one Host")
+                has_host = True
+                kept.insert(0, pair)
+            elif kind == CONNECTION:
+                if pair[1] not in _PLAIN_CONNECTION:
+                    connection.append(pair[1])
+            elif kind == UPGRADE:
+                has_upgrade = True
+            elif kind == TRUSTED and is_trusted:
+                kept.append(pair)
+        if connection:
+            kept = without_nominated(kept, nominated_names(connection))
+        return kept, cookie, has_upgrade
 
     def kind(self, name: bytes) -> int:
         """Return the kind of a name that is not in `kinds` yet, and remember it there."""

@@ -290,12 +290,17 @@ class ListenerTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Everything a decision reads. `listen` and `admin` are "host:port" or "unix:/path"."""
+    """Everything a decision reads. `listen` and `admin` are "host:port" or "unix:/path".
+
+    `trusts_unix_peers`: whoever connects to our unix socket is a trusted proxy, as those of
+    `trusted_proxies` are (it has no address by which it could be listed).
+    """
 
     sites: tuple[Site, ...]
     trusted_proxies: tuple[Network, ...]
     listen: str
     admin: str | None
+    trusts_unix_peers: bool = False
     tls: ListenerTls | None = None
     limits: Limits = field(default_factory=Limits)
     workers: int = 1

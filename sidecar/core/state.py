@@ -6,8 +6,10 @@ Lives outside the `Runtime`, so that a reload loses nothing. Bounded everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from sidecar.core.plan import Plans
 
 if TYPE_CHECKING:
     from sidecar.core.revocation import RevocationList
@@ -26,8 +28,9 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The memory of one process: opened sessions by cookie, and revoked session ids."""
+    """The memory of one process: opened sessions by cookie, revoked session ids, what the gate prepared."""
 
     surroundings: Surroundings
     sessions: SessionCache
     revocations: RevocationList
+    plans: Plans = field(default_factory=Plans)

@@ -1,0 +1,223 @@
+"""What the gate prepares for a `Runtime`, once, so that a request finds it ready.
+
+Owns: tables that follow from the configuration alone (sites by host, header names by kind, routes) and small
+bounded memories beside them. Nothing in here decides. A reload brings another `Runtime`, and with it another
+plan; the one before goes when the last flow that uses it ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.assertion import Signer
+from sidecar.core.cookies import is_own_name, without
+from sidecar.core.decision import Edits, Finish, Note
+from sidecar.core.errors import BadRequest
+from sidecar.core.forwarded import SET_NAMES, ForwardedTable
+from sidecar.core.hosts import HostTable, is_loopback_name
+from sidecar.core.hygiene import InboundNames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.decision import Lease
+    from sidecar.core.forwarded import Forwarded
+    from sidecar.core.http import HeaderPair
+    from sidecar.core.rules import Rule
+    from sidecar.core.runtime import CookiePolicy, Route, Runtime, Site, Upstream
+
+__all__ = ["Grant", "Plan", "Plans", "SitePlan"]
+
+NO_EDITS: Final = Edits.of(())
+
+
+class Grant:
+    """What a rule's admission of one session (or of nobody in particular) means for each of its requests.
+
+    Good for requests of the same `rule` that come by the same `forwarded`, before `until` (when the
+    assertion is to be minted anew; for ever without one). A plain slots class, compared by identity on the
+    hot path.
+    """
+
+    __slots__ = ("cookie", "edits", "finish", "forwarded", "lease", "note", "rule", "until")
+
+    def __init__(  # noqa: PLR0917  made in one place only
+        self,
+        rule: Rule,
+        forwarded: Forwarded,
+        edits: tuple[Edits, ...],
+        note: Note,
+        finish: Finish,
+        lease: Lease | None,
+        cookie: HeaderPair | None,
+        until: float,
+    ) -> None:
+        """Keep the parts; `cookie` is the Cookie field that goes upstream, if anything of it is left."""
+        self.rule = rule
+        self.forwarded = forwarded
+        self.edits = edits
+        self.note = note
+        self.finish = finish
+        self.lease = lease
+        self.cookie = cookie
+        self.until = until
+
+
+class _RouteEntry:
+    """One route; `host` is the Host field that its upstream wants instead of the browser's."""
+
+    __slots__ = ("below", "host", "prefix", "upstream")
+
+    def __init__(self, route: Route) -> None:
+        self.prefix = route.prefix.rstrip("/")
+        self.below = self.prefix + "/"
+        self.upstream: Upstream = route.upstream
+        wanted = route.upstream.host_header
+        self.host: HeaderPair | None = None if wanted is None else (b"Host", wanted.encode("ascii"))
+
+
+class SitePlan:
+    """One site, prepared.
+
+    `own_paths` are callback paths outside the prefix, with the endpoint that serves them. `public` holds the
+    grants of requests without an identity, by the rule's id.
+    """
+
+    __slots__ = (
+        "_other_cookies",
+        "_routes",
+        "finish",
+        "forwarded",
+        "names",
+        "only_route",
+        "own_paths",
+        "prefix",
+        "prefix_below",
+        "public",
+        "signer",
+        "site",
+    )
+
+    def __init__(self, site: Site, runtime: Runtime) -> None:
+        """Compile the tables. Raises ConfigurationError when the assertion's key does not load."""
+        self.site = site
+        self.prefix = site.prefix
+        self.prefix_below = site.prefix + "/"
+        self.own_paths = {
+            provider.redirect_path: "callback"
+            for provider in site.providers.values()
+            if not provider.redirect_path.startswith(self.prefix_below)
+        }
+        self.names = _inbound_names(site)
+        self.forwarded = ForwardedTable(
+            site.public_url, runtime.trusted_proxies, trusts_unix=runtime.trusts_unix_peers
+        )
+        self._other_cookies = _foreign_cookies(site, runtime.sites)
+        self._routes = [
+            _RouteEntry(route) for route in sorted(site.routes, key=lambda r: len(r.prefix), reverse=True)
+        ]
+        is_only = len(self._routes) == 1 and not self._routes[0].prefix
+        self.only_route = self._routes[0] if is_only else None
+        self.signer = None if site.headers.assertion is None else Signer(site.headers.assertion)
+        self.finish = Finish(
+            own_cookie_names=own_cookie_names(p.cookie for p in runtime.sites),
+            set_headers=_banner(site.dev_banner),
+        )
+        self.public: dict[int, Grant] = {}
+
+    def route(self, path: str) -> _RouteEntry | None:
+        """Return the route of a canonical path: the longest prefix that ends at a segment boundary."""
+        for entry in self._routes:
+            if path == entry.prefix or path.startswith(entry.below):
+                return entry
+        return None
+
+    def is_own_cookie(self, name: bytes) -> bool:
+        """Tell whether a cookie is ours: of this site, or of another one that shares its domain or host."""
+        return is_own_name(self.site.cookie, name) or any(
+            is_own_name(policy, name) for policy in self._other_cookies
+        )
+
+    def cookie_upstream(self, value: bytes | None) -> HeaderPair | None:
+        """Return the Cookie field without our cookies, None when nothing is left (S40)."""
+        left = None if value is None else without(value, self.is_own_cookie)
+        return None if left is None else (b"Cookie", left)
+
+    def endpoint(self, readings: tuple[str, ...]) -> str | None:
+        """Return the endpoint that a path means: the rest behind the prefix, None when it is not ours.
+
+        Every reading must mean the same: our endpoints are reached by their plain spelling only, and nothing
+        else reaches an upstream through them (S60). Raises BadRequest("ambiguous_path") otherwise.
+        """
+        found = {self._endpoint(reading) for reading in readings}
+        if len(found) > 1:
+            raise BadRequest("ambiguous_path", "not every reading of the path is the same endpoint of ours")
+        return found.pop()
+
+    def _endpoint(self, path: str) -> str | None:
+        if path.startswith(self.prefix_below):
+            return path[len(self.prefix_below) :]
+        return "" if path == self.prefix else self.own_paths.get(path)
+
+
+class Plan:
+    """A runtime, prepared: its sites by Host."""
+
+    __slots__ = ("hosts", "loopback", "runtime", "sites")
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Compile all sites."""
+        self.runtime = runtime
+        self.sites = tuple(SitePlan(site, runtime) for site in runtime.sites)
+        self.hosts = HostTable((plan, plan.site.hosts) for plan in self.sites)
+        # The one site of a developer's machine, if this is one: 127.0.0.1 typed for localhost finds it.
+        first = runtime.sites[0] if len(runtime.sites) == 1 else None
+        is_local = first is not None and is_loopback_name(first.public_url.host)
+        self.loopback = self.sites[0] if is_local else None
+
+
+class Plans:
+    """The plan of the runtime that is served now."""
+
+    __slots__ = ("_plan",)
+
+    def __init__(self) -> None:
+        """Start without one."""
+        self._plan: Plan | None = None
+
+    def of(self, runtime: Runtime) -> Plan:
+        """Return the plan of `runtime`, made when it is asked for first."""
+        plan = self._plan
+        if plan is None or plan.runtime is not runtime:
+            plan = self._plan = Plan(runtime)
+        return plan
+
+
+def own_cookie_names(policies: Iterable[CookiePolicy]) -> frozenset[bytes]:
+    """Return the names that no upstream may set, as `Finish` takes them: exact, or a prefix with "*"."""
+    names: set[bytes] = set()
+    for policy in policies:
+        names |= {policy.session_name, policy.transaction_name}
+        names |= {policy.session_name + b".*", policy.transaction_name + b".*"}
+    return frozenset(names)
+
+
+def _inbound_names(site: Site) -> InboundNames:
+    policy = site.headers
+    assertion = () if policy.assertion is None else (policy.assertion.header,)
+    return InboundNames(
+        (*SET_NAMES, *(rule.name for rule in policy.upstream), *assertion),
+        policy.keep_inbound,
+        rules_name_methods=any(rule.methods for rule in site.rules.rules),
+    )
+
+
+def _foreign_cookies(site: Site, sites: Iterable[Site]) -> tuple[CookiePolicy, ...]:
+    """Return the cookie policies of other sites that use other names than this one."""
+    own = (site.cookie.session_name, site.cookie.transaction_name)
+    others = {(s.cookie.session_name, s.cookie.transaction_name): s.cookie for s in sites}
+    return tuple(policy for names, policy in others.items() if names != own)
+
+
+def _banner(text: str | None) -> tuple[HeaderPair, ...]:
+    return () if text is None else ((b"Doorward-Development", text.encode("ascii", "replace")),)
