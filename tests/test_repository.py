@@ -255,4 +255,4 @@ class TestStandards:
         assert [new for old, new in lines if old != new] == []
 
     def test_each_line_has_a_test_or_a_reason_to_come_later(self) -> None:
-        assert standards.find_open_lines(standards.PAGE.read_text(encoding="utf-8")) == []
+        assert ", ".join(standards.find_open_lines(standards.PAGE.read_text(encoding="utf-8"))) == ""
