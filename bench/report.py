@@ -66,7 +66,8 @@ def chart(rows: Sequence[Row]) -> str:
     ]
     for number, (label, value) in enumerate(bars):
         y = 34 + number * _BAR
-        colour = "#8a8f98" if number == 0 or "oauth2-proxy" in label or "Envoy" in label else "#1f6f5c"
+        is_peer = number == 0 or "oauth2-proxy" in label or "Envoy" in label
+        colour = "#8a8f98" if is_peer else "#1f6f5c"
         parts += [
             f'<text x="{_LABEL - 8}" y="{y + 17}" text-anchor="end">{html.escape(label)}</text>',
             f'<rect x="{_LABEL}" y="{y + 4}" width="{value * scale:.1f}" height="18" rx="3" fill="{colour}"/>',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from bench.load import BROWSER_HEADERS, Cost, fixed_rate_p99, measure
@@ -56,7 +56,7 @@ def _interleaved(*probes: Probe) -> list[list[Cost]]:
 
 
 def _median(costs: list[Cost], name: str) -> float:
-    return statistics.median(getattr(cost, name) for cost in costs)
+    return float(statistics.median(getattr(cost, name) for cost in costs))
 
 
 def _describe(name: str, costs: list[Cost]) -> str:
