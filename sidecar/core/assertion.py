@@ -17,6 +17,7 @@ import json
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.decision import Edits
 from sidecar.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["RENEW_SECONDS", "Signer", "jwks", "session_hash"]
 
 RENEW_SECONDS: Final = 30.0
+_MAX_MINTED: Final = 2048  # some 1.3 KB each; more sessions than that in half a minute are minted for anew
 _COORDINATE_BYTES: Final = 32  # P-256 (RFC 7518 §6.2.1.2, §3.4)
 
 
@@ -123,9 +125,9 @@ def _claims(policy: AssertionPolicy, session: Session, now: float) -> dict[str, 
 
 
 class Signer:
-    """Mints assertions with the first key of a policy."""
+    """Mints assertions with the first key of a policy, and remembers them for half a minute each."""
 
-    __slots__ = ("_header", "_key", "_name", "_policy")
+    __slots__ = ("_header", "_key", "_minted", "_name", "_policy")
 
     def __init__(self, policy: AssertionPolicy) -> None:
         """Load the key. Raises ConfigurationError, the operator's fault, when there is none that fits."""
@@ -135,6 +137,20 @@ class Signer:
         self._key = _load_key(policy.keys[0], 0)
         self._header = _encode(_json({"alg": "ES256", "kid": _thumbprint(self._key), "typ": "JWT"}))
         self._name = policy.header.encode("ascii")
+        self._minted: dict[tuple[str, int], tuple[Edits, float]] = {}
+
+    def edits(self, session: Session, now: float) -> tuple[Edits, float]:
+        """Return the assertion's field and until when it may be used for this session."""
+        key = (session.id, session.generation)
+        known = self._minted.get(key)
+        if known is None or now >= known[1]:
+            if len(self._minted) >= _MAX_MINTED:
+                self._minted = {k: v for k, v in self._minted.items() if now < v[1]}
+            if len(self._minted) >= _MAX_MINTED:
+                self._minted.clear()
+            until = now + min(RENEW_SECONDS, self._policy.lifetime_seconds / 2)
+            known = self._minted[key] = Edits.of((self.mint(session, now),)), until
+        return known
 
     def mint(self, session: Session, now: float) -> HeaderPair:
         """Return the header field with a fresh assertion of `session`."""

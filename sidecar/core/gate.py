@@ -1,18 +1,142 @@
-"""The only place where "may this request pass?" is answered (skeleton)."""
+"""The only place where "may this request pass?" is answered.
+
+Theory of operation. `decide` looks at the head alone, does no input or output, and ends every ladder in a
+refusal. In this order:
+
+1.  The host names a site of ours, exactly once, and agrees with an absolute-form target (S49, S55).
+2.  The method is one that a gateway may pass on; the target has readings (`core.paths`).
+3.  The fields are cleaned (`core.hygiene`): one way through, whatever follows (S43).
+4.  A path that is ours in every reading goes to the endpoint; in some readings only: refused (S60).
+5.  The rules of all readings; the session of the cookies; does the request come from here (S39)?
+6.  The rules' verdict for this identity; they must agree (S57).
+
+A session that comes back under a rule and from an address that it had before finds steps 5 and 6 prepared as
+a `Grant` in its cache entry. That is the hot path, in this module: it allocates the list of kept fields and
+the Forward. Whatever is out of the ordinary (an upgrade, several readings, something due, nobody signed in)
+is `core.visit`'s, which makes the grants too.
+
+`decide` raises nothing for what a peer sends. A defect of ours does raise: the application's edge answers it
+with 500 and logs it, so that nothing is swallowed here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import refusals
+from sidecar.core.decision import Forward, Note, Respond
+from sidecar.core.errors import BadRequest
+from sidecar.core.hosts import is_loopback_name, parse_authority
+from sidecar.core.http import NO_STORE, Response, header_values
+from sidecar.core.navigation import SAFE_METHODS, is_navigation, is_same_origin
+from sidecar.core.paths import parse_target
+from sidecar.core.plan import Grant
+from sidecar.core.sessioncookie import recall
+from sidecar.core.visit import Visit
 
 if TYPE_CHECKING:
     from sidecar.core.decision import Decision
     from sidecar.core.http import RequestHead
+    from sidecar.core.plan import Plan, SitePlan
     from sidecar.core.runtime import Runtime
     from sidecar.core.state import State
 
 __all__ = ["decide"]
 
+# CONNECT is a tunnel past every rule; TRACE would echo the fields that we add (S55).
+_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
+
 
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
-    """Decide what happens with the request of `head`."""
-    raise NotImplementedError
+    """Decide what happens with the request of `head`. Raises nothing for what a peer sends."""
+    plan = state.plans.of(runtime)
+    headers = head.headers
+    site: SitePlan | None = None
+    try:
+        # Browsers send Host first, spelled as configured: one look-up for nearly every request.
+        if headers and headers[0][0] == b"Host":
+            site = plan.hosts.exact.get(headers[0][1])
+        if site is None:
+            site = plan.hosts.find(_single_host(head))
+        if site is None:
+            return _unknown_host(plan, head)
+        return _decide(site, runtime, state, head)
+    except BadRequest as error:
+        refusal = refusals.refuse(None if site is None else site.site, error.code, 400, head.request_id, head)
+        return Respond(refusal.response, replace(refusal.note, detail=error.detail))
+
+
+def _decide(site: SitePlan, runtime: Runtime, state: State, head: RequestHead) -> Decision:
+    method = head.method
+    if method in _REFUSED_METHODS:
+        return refusals.refuse(site.site, "method_refused", 405, head.request_id, head)
+    parsed = parse_target(head.target)
+    if parsed.authority is not None:
+        _check_authority(parsed.authority, head)
+    forwarded = site.forwarded.direct.get(head.peer) or site.forwarded.find(head.peer, head.headers)
+    kept, cookie, has_upgrade = site.names.clean(head.headers, is_trusted=forwarded.is_trusted)
+    readings = parsed.readings
+    now = state.surroundings.clock()
+    if len(readings) > 1 or readings[0].startswith(site.prefix) or readings[0] in site.own_paths:
+        endpoint = site.endpoint(readings)
+        if endpoint is not None:
+            return Visit(site, runtime, state, head, parsed, forwarded, kept, cookie, now).serve(endpoint)
+    rules = site.site.rules.rules_for(kept[0][1].decode("ascii"), readings, method)
+    if (
+        cookie is not None
+        and not has_upgrade
+        and len(rules) == 1
+        and (method in SAFE_METHODS or is_same_origin(site.site, head))
+        and (entry := recall(site.site, state, cookie, now)) is not None
+    ):
+        grant = entry.grants.get(id(rules[0]))
+        if (
+            isinstance(grant, Grant)
+            and grant.rule is rules[0]
+            and grant.forwarded is forwarded
+            and now < grant.until
+            and (route := site.only_route or site.route(parsed.canonical)) is not None
+        ):
+            if grant.cookie is not None:
+                kept.append(grant.cookie)
+            if route.host is not None:
+                kept[0] = route.host
+            return Forward(
+                route.upstream, method, parsed.target, kept, grant.edits, site.finish, grant.lease, grant.note
+            )
+    visit = Visit(site, runtime, state, head, parsed, forwarded, kept, cookie, now)
+    return visit.admit(rules, has_upgrade=has_upgrade)
+
+
+def _single_host(head: RequestHead) -> bytes:
+    """Return the value of the one Host field. Raises BadRequest for none or several (RFC 9112 §3.2)."""
+    hosts = header_values(head.headers, b"host")
+    if len(hosts) != 1:
+        raise BadRequest("invalid_request", "no Host" if not hosts else "more than one Host")
+    return hosts[0]
+
+
+def _check_authority(authority: bytes, head: RequestHead) -> None:
+    """Hold an absolute-form target against Host: two names for one request are one too many (S49, S55).
+
+    RFC 9112 §3.2.2 has a gateway replace Host by the target's; ours is only ever sent what agrees.
+    """
+    if parse_authority(authority) != parse_authority(_single_host(head)):
+        raise BadRequest("invalid_request", "the target's authority is not Host's")
+
+
+def _unknown_host(plan: Plan, head: RequestHead) -> Respond:
+    """Refuse a host that is none of ours (RFC 9110 §15.5.20), but help a person on the site's own machine.
+
+    Somebody who typed 127.0.0.1 for localhost is led to the configured URL, which no part of the request can
+    change: a cookie set for one name is not sent to the other, so that signing in would never end.
+    """
+    host, _ = parse_authority(_single_host(head))
+    if plan.loopback is not None and is_loopback_name(host) and is_navigation(head):
+        site = plan.loopback.site
+        location = f"{site.public_url}/".encode("ascii")
+        note = Note(site=site.name, reason="unknown_host", detail="sent to public_url")
+        return Respond(Response(status=302, headers=((b"Location", location), NO_STORE)), note)
+    refusal = refusals.refuse(None, "unknown_host", 421, head.request_id, head)
+    return Respond(refusal.response, replace(refusal.note, detail=host))

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.assertion import Signer
 from sidecar.core.cookies import is_own_name, without
-from sidecar.core.decision import Edits, Finish, Note
+from sidecar.core.decision import Finish, Note
 from sidecar.core.errors import BadRequest
 from sidecar.core.forwarded import SET_NAMES, ForwardedTable
 from sidecar.core.hosts import HostTable, is_loopback_name
 from sidecar.core.hygiene import InboundNames
+from sidecar.core.policy import is_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.decision import Lease
+    from sidecar.core.decision import Edits, Lease
     from sidecar.core.forwarded import Forwarded
     from sidecar.core.http import HeaderPair
     from sidecar.core.rules import Rule
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Grant", "Plan", "Plans", "SitePlan"]
 
-NO_EDITS: Final = Edits.of(())
+_MAX_NOTES: Final = 4096
 
 
 class Grant:
@@ -39,7 +40,7 @@ class Grant:
     hot path.
     """
 
-    __slots__ = ("cookie", "edits", "finish", "forwarded", "lease", "note", "rule", "until")
+    __slots__ = ("cookie", "edits", "forwarded", "lease", "note", "rule", "until")
 
     def __init__(  # noqa: PLR0917  made in one place only
         self,
@@ -47,7 +48,6 @@ class Grant:
         forwarded: Forwarded,
         edits: tuple[Edits, ...],
         note: Note,
-        finish: Finish,
         lease: Lease | None,
         cookie: HeaderPair | None,
         until: float,
@@ -57,7 +57,6 @@ class Grant:
         self.forwarded = forwarded
         self.edits = edits
         self.note = note
-        self.finish = finish
         self.lease = lease
         self.cookie = cookie
         self.until = until
@@ -79,12 +78,12 @@ class _RouteEntry:
 class SitePlan:
     """One site, prepared.
 
-    `own_paths` are callback paths outside the prefix, with the endpoint that serves them. `public` holds the
-    grants of requests without an identity, by the rule's id.
+    `own_paths` are callback paths outside the prefix, with the endpoint that serves them.
     """
 
     __slots__ = (
         "_other_cookies",
+        "_public_notes",
         "_routes",
         "finish",
         "forwarded",
@@ -93,7 +92,6 @@ class SitePlan:
         "own_paths",
         "prefix",
         "prefix_below",
-        "public",
         "signer",
         "site",
     )
@@ -123,7 +121,7 @@ class SitePlan:
             own_cookie_names=own_cookie_names(p.cookie for p in runtime.sites),
             set_headers=_banner(site.dev_banner),
         )
-        self.public: dict[int, Grant] = {}
+        self._public_notes: dict[int, tuple[Rule, Note]] = {}
 
     def route(self, path: str) -> _RouteEntry | None:
         """Return the route of a canonical path: the longest prefix that ends at a segment boundary."""
@@ -131,6 +129,17 @@ class SitePlan:
             if path == entry.prefix or path.startswith(entry.below):
                 return entry
         return None
+
+    def public_note(self, rule: Rule) -> Note:
+        """Return the note of requests that a rule admits without an identity."""
+        known = self._public_notes.get(id(rule))
+        if known is None or known[0] is not rule:
+            reason = "allowed_anyone" if is_public(rule.allow) else "allowed"
+            known = rule, Note(site=self.site.name, reason=reason, rule=rule.name)
+            if len(self._public_notes) >= _MAX_NOTES:
+                self._public_notes.clear()
+            self._public_notes[id(rule)] = known
+        return known[1]
 
     def is_own_cookie(self, name: bytes) -> bool:
         """Tell whether a cookie is ours: of this site, or of another one that shares its domain or host."""

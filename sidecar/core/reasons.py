@@ -24,6 +24,7 @@ REASONS: Final[dict[str, str]] = {
     # refused
     "denied": "the rule does not admit this identity",
     "no_rule": "no rule matches: denied",
+    "no_route": "no upstream of the site serves this path",
     "cross_origin": "a cookie-authenticated unsafe request or WebSocket from another origin",
     "unknown_host": "no site has this host",
     "ambiguous_path": "the readings of the path disagree",

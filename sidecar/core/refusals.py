@@ -1,7 +1,7 @@
 """What we say when a request does not pass: a page to a person, JSON to a program, a login to a browser.
 
-What may be said aloud is `core.sentences`' table; a request id finds the rest in the log. Which form an answer
-takes is `core.navigation`'s finding.
+What may be said aloud is `core.sentences`' table; a request id finds the rest in the log. Which form an
+answer takes is `core.navigation`'s finding.
 
 A refusal is told to programs in a form that browsers' own dialogs ignore, and that a script can tell from
 the application's answers: the field `Doorward-Intercepted` names us as its author, with the reason (S37).

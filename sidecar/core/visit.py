@@ -1,0 +1,295 @@
+"""A request that is out of the ordinary: everything between the gate's hot path and a decision.
+
+An unsafe request from another origin never acts with a session (S39). Under a rule that admits anyone it
+passes without identity, as from somebody who is not signed in: a public form or a webhook has to work, and
+the user's rights must not be used by whoever wrote the other page. Under any other rule it is refused. A
+WebSocket handshake counts as unsafe: browsers let any page open one, with our cookie.
+
+A refresh that is due comes before the verdict, because it may change what the user may do. The cookie's
+renewal (its `seen_at` has grown old) goes with the answer of whatever comes next, a refusal included.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import lifetime, refusals
+from sidecar.core.cookies import parse_cookies
+from sidecar.core.decision import Edits, Finish, Forward, Lease, Note, Respond
+from sidecar.core.flows.call import Call
+from sidecar.core.headers import identity_edits
+from sidecar.core.http import single_header
+from sidecar.core.navigation import SAFE_METHODS, is_preflight, is_same_origin, websocket_key
+from sidecar.core.plan import Grant
+from sidecar.core.policy import is_public
+from sidecar.core.rules import judge
+from sidecar.core.sessioncookie import SessionRead, read_session, renewed, set_session
+
+if TYPE_CHECKING:
+    from sidecar.core.cookies import CookiePair
+    from sidecar.core.decision import Decision
+    from sidecar.core.forwarded import Forwarded
+    from sidecar.core.http import HeaderPair, RequestHead
+    from sidecar.core.paths import ParsedTarget
+    from sidecar.core.plan import SitePlan
+    from sidecar.core.rules import Rule
+    from sidecar.core.runtime import Runtime
+    from sidecar.core.session import Session
+    from sidecar.core.sessioncache import CachedSession
+    from sidecar.core.state import State
+
+__all__ = ["Visit"]
+
+_ABSENT: Final = SessionRead(reason="absent")
+_ENDED: Final = {"expired": "session_expired", "revoked": "session_revoked"}
+_IDENTITY: Final = "identity"
+
+type Rules = tuple[Rule | None, ...]
+type SetCookies = tuple[bytes, ...]
+
+
+class Visit:
+    """One request at one site, its fields cleaned and its target read.
+
+    A plain slots class because one is made for each request that leaves the hot path.
+    """
+
+    __slots__ = ("cookie", "forwarded", "head", "kept", "now", "parsed", "runtime", "site", "state")
+
+    def __init__(  # noqa: PLR0917  made in one place only
+        self,
+        site: SitePlan,
+        runtime: Runtime,
+        state: State,
+        head: RequestHead,
+        parsed: ParsedTarget,
+        forwarded: Forwarded,
+        kept: list[HeaderPair],
+        cookie: bytes | None,
+        now: float,
+    ) -> None:
+        """Keep the parts; `kept` begins with Host, `cookie` is the joined Cookie field as it came."""
+        self.site = site
+        self.runtime = runtime
+        self.state = state
+        self.head = head
+        self.parsed = parsed
+        self.forwarded = forwarded
+        self.kept = kept
+        self.cookie = cookie
+        self.now = now
+
+    def serve(self, endpoint: str) -> Decision:
+        """Let an endpoint of ours answer."""
+        from sidecar.core.flows import endpoints  # flows go on with this module's answers
+
+        cookies = self._cookies()
+        return endpoints.serve(self._call(cookies, self._read(cookies).session), endpoint)
+
+    def admit(self, rules: Rules, *, has_upgrade: bool) -> Decision:
+        """Decide by the rules of all readings. Raises BadRequest("ambiguous_path") when they disagree."""
+        if (passed := self._preflight()) is not None:
+            return passed
+        key = websocket_key(self.head) if has_upgrade else None
+        cookies = self._cookies()
+        read = self._read(cookies)
+        if read.session is None:
+            return self._as_nobody(rules, cookies, read, key)
+        if self._is_forged(key):
+            return self._as_stranger(rules, key)
+        return self._as_user(rules, cookies, read, read.session, key)
+
+    # --- who is it ---
+
+    def _cookies(self) -> tuple[CookiePair, ...]:
+        return () if self.cookie is None else tuple(parse_cookies(self.cookie))
+
+    def _read(self, cookies: tuple[CookiePair, ...]) -> SessionRead:
+        if not cookies:
+            return _ABSENT
+        return read_session(self.site.site, self.state, cookies, self.now, self.cookie)
+
+    def _call(self, cookies: tuple[CookiePair, ...], session: Session | None) -> Call:
+        return Call(
+            runtime=self.runtime,
+            site=self.site.site,
+            state=self.state,
+            head=self.head,
+            now=self.now,
+            path=self.parsed.canonical,
+            query=self.parsed.query,
+            cookies=cookies,
+            client_ip=self.forwarded.client_ip,
+            session=session,
+        )
+
+    def _is_forged(self, key: bytes | None) -> bool:
+        """Tell whether another origin may have made the browser send this with its user's cookie (S39)."""
+        is_unsafe = key is not None or self.head.method not in SAFE_METHODS
+        return is_unsafe and self.site.site.csrf_check and not is_same_origin(self.site.site, self.head)
+
+    # --- what follows ---
+
+    def _preflight(self) -> Forward | Respond | None:
+        """Pass a CORS preflight without identity where the rules of the method that it asks for let it."""
+        if not is_preflight(self.head):
+            return None
+        wanted = single_header(self.head.headers, b"access-control-request-method") or b""
+        host = self.kept[0][1].decode("ascii")
+        rules = self.site.site.rules.rules_for(host, self.parsed.readings, wanted)
+        if not all(rule is not None and rule.preflight for rule in rules):
+            return None
+        note = Note(site=self.site.site.name, reason="allowed_preflight", rule=_name(rules[0]))
+        return self._forward((self.forwarded.edits,), self.site.finish, None, note)
+
+    def _as_nobody(
+        self, rules: Rules, cookies: tuple[CookiePair, ...], read: SessionRead, key: bytes | None
+    ) -> Decision:
+        rule, verdict = judge(rules, None, self.forwarded.client_ip)
+        if rule is not None and verdict.allowed:
+            return self._forward_public(rule, key)
+        if verdict.needs_login:
+            call = self._call(cookies, None)
+            return refusals.unauthenticated(call, _ENDED.get(read.reason, "login_required"))
+        return self._refuse(rule, verdict.why)
+
+    def _as_stranger(self, rules: Rules, key: bytes | None) -> Decision:
+        """Judge a request of another origin as if nobody was signed in, but never begin a login for it."""
+        rule, verdict = judge(rules, None, self.forwarded.client_ip)
+        if rule is not None and verdict.allowed:
+            return self._forward_public(rule, key)
+        refusal = refusals.refuse(self.site.site, "cross_origin", 403, self.head.request_id, self.head)
+        return Respond(refusal.response, replace(refusal.note, rule=_name(rule)))
+
+    def _as_user(
+        self,
+        rules: Rules,
+        cookies: tuple[CookiePair, ...],
+        read: SessionRead,
+        session: Session,
+        key: bytes | None,
+    ) -> Decision:
+        from sidecar.core.flows import refresh  # flows go on with this module's answers
+
+        if read.due == "refresh":
+            call = self._call(cookies, session)
+            if not refresh.is_postponed(call):
+                return refresh.refresh_then(call, partial(self._go_on, rules, key))
+        if read.due != "nothing" and lifetime.renew_seen(session, self.site.site.session, self.now):
+            session = renewed(session, self.now)
+            entropy = self.state.surroundings.entropy
+            return self._go_on(rules, key, session, set_session(self.site.site, session, cookies, entropy))
+        return self._judge(rules, key, session, (), read.entry)
+
+    def _go_on(
+        self, rules: Rules, key: bytes | None, session: Session, set_cookies: SetCookies
+    ) -> Respond | Forward:
+        return self._judge(rules, key, session, set_cookies, None)
+
+    def _judge(
+        self,
+        rules: Rules,
+        key: bytes | None,
+        session: Session,
+        set_cookies: SetCookies,
+        entry: CachedSession | None,
+    ) -> Respond | Forward:
+        """Decide for somebody who is signed in; `entry` keeps what is prepared when nothing else is due."""
+        site = self.site.site
+        rule, verdict = judge(rules, session.identity, self.forwarded.client_ip)
+        if rule is not None and verdict.allowed:
+            grant = self._grant(rule, session, entry)
+            finish = _finish(self.site.finish, set_cookies, key)
+            return self._forward(grant.edits, finish, grant.lease, grant.note)
+        reason = "no_rule" if rule is None else "denied"
+        note = _note(self.site, reason, rule, session, detail=verdict.why)
+        refusal = refusals.denied(site, session, note, self.head)
+        added = tuple((b"Set-Cookie", value) for value in set_cookies)
+        response = replace(refusal.response, headers=(*refusal.response.headers, *added))
+        return Respond(response, refusal.note)
+
+    def _refuse(self, rule: Rule | None, why: str) -> Respond:
+        """Refuse somebody whom signing in would not help: no rule matches, or it asks for an address."""
+        reason = "no_rule" if rule is None else "denied"
+        refusal = refusals.refuse(self.site.site, reason, 403, self.head.request_id, self.head)
+        return Respond(refusal.response, replace(refusal.note, rule=_name(rule), detail=why))
+
+    # --- passing it on ---
+
+    def _forward_public(self, rule: Rule, key: bytes | None) -> Forward | Respond:
+        return self._forward(
+            (self.forwarded.edits,), _finish(self.site.finish, (), key), None, self.site.public_note(rule)
+        )
+
+    def _forward(
+        self, edits: tuple[Edits, ...], finish: Finish, lease: Lease | None, note: Note
+    ) -> Forward | Respond:
+        route = self.site.only_route or self.site.route(self.parsed.canonical)
+        if route is None:
+            refusal = refusals.refuse(self.site.site, "no_route", 404, self.head.request_id, self.head)
+            return Respond(refusal.response, replace(refusal.note, rule=note.rule))
+        kept = self.kept
+        if (cookie := self.site.cookie_upstream(self.cookie)) is not None:
+            kept.append(cookie)
+        if route.host is not None:
+            kept[0] = route.host
+        return Forward(route.upstream, self.head.method, self.parsed.target, kept, edits, finish, lease, note)
+
+    def _grant(self, rule: Rule, session: Session, entry: CachedSession | None) -> Grant:
+        """Prepare what this admission means for every request like this one; the cache entry keeps it."""
+        site = self.site
+        known = None if entry is None else entry.grants.get(_IDENTITY)
+        identity = known if isinstance(known, Edits) else identity_edits(site.site.headers, session)
+        edits: tuple[Edits, ...] = (self.forwarded.edits, identity)
+        until = math.inf
+        if site.signer is not None:
+            assertion, until = site.signer.edits(session, self.now)
+            edits = (*edits, assertion)
+        reason = "allowed_anyone" if is_public(rule.allow) else "allowed"
+        policy = site.site.session
+        lease = Lease(
+            session_id=session.id,
+            user=session.identity.user,
+            not_after=lifetime.absolute_end(session, policy),
+            idle_seconds=policy.idle_seconds,
+        )
+        grant = Grant(
+            rule,
+            self.forwarded,
+            edits,
+            _note(site, reason, rule, session),
+            lease,
+            site.cookie_upstream(self.cookie),
+            until,
+        )
+        if entry is not None:
+            entry.keep_grant(id(rule), grant)
+            entry.keep_grant(_IDENTITY, identity)
+        return grant
+
+
+def _name(rule: Rule | None) -> str | None:
+    return None if rule is None else rule.name
+
+
+def _note(
+    site: SitePlan, reason: str, rule: Rule | None, session: Session, *, detail: str | None = None
+) -> Note:
+    return Note(
+        site=site.site.name,
+        reason=reason,
+        rule=_name(rule),
+        user=session.identity.user,
+        session_id=session.id,
+        detail=detail,
+    )
+
+
+def _finish(finish: Finish, set_cookies: SetCookies, key: bytes | None) -> Finish:
+    """Return the site's word on answers with what this one adds to it."""
+    if not set_cookies and key is None:
+        return finish
+    return replace(finish, set_cookies=set_cookies, is_websocket=key is not None, websocket_key=key or b"")
