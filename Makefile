@@ -18,7 +18,7 @@ parts: ## install, or name, the real programs that the tests use (nginx, Chromiu
 
 demo: ## run Doorward with its own provider and a small application (PORT=... chooses the port)
 	$(SETUP_RUN)
-	@$(BIN)/doorward demo $${PORT:+--port "$$PORT"}
+	@exec $(BIN)/doorward demo $${PORT:+--port "$$PORT"}
 
 test: ## run everything: lint, types and all tests, browser and slow ones too
 	$(SETUP_DEV)

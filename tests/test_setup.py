@@ -106,3 +106,12 @@ def test_it_installs_once_and_again_when_a_lock_changes(checkout: Path) -> None:
     assert set_up(checkout).returncode == 0
     again = calls.read_text(encoding="utf-8").splitlines()[len(installed) :]
     assert [line.split()[-1] for line in again] == ["requirements/run.txt", "requirements/build.txt"]
+
+
+def test_where_only_uv_is_there_it_brings_a_python(checkout: Path) -> None:
+    add_command(checkout, "uv", f'[ "$2" = install ] || echo {sys.executable}')
+
+    done = set_up(checkout, PIP_NO_INDEX="1", PIP_NO_CACHE_DIR="1")
+
+    assert "uv installs 3.12" in done.stderr
+    assert "making .venv with Python 3." in done.stderr
