@@ -68,9 +68,10 @@ def chart(rows: Sequence[Row]) -> str:
         y = 34 + number * _BAR
         is_peer = number == 0 or "oauth2-proxy" in label or "Envoy" in label
         colour = "#8a8f98" if is_peer else "#1f6f5c"
+        length = value * scale
         parts += [
             f'<text x="{_LABEL - 8}" y="{y + 17}" text-anchor="end">{html.escape(label)}</text>',
-            f'<rect x="{_LABEL}" y="{y + 4}" width="{value * scale:.1f}" height="18" rx="3" fill="{colour}"/>',
-            f'<text x="{_LABEL + value * scale + 6:.1f}" y="{y + 17}">{value:.2f}</text>',
+            f'<rect x="{_LABEL}" y="{y + 4}" width="{length:.1f}" height="18" rx="3" fill="{colour}"/>',
+            f'<text x="{_LABEL + length + 6:.1f}" y="{y + 17}">{value:.2f}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -218,14 +218,7 @@ def sessions(setting: Setting) -> list[Row]:
         memory = resident_bytes(ours.pids) / MIB
     fits = _flat("1,000 sessions going round (all remembered) instead of 1", one, hits)
     round_about = _flat("100,000 sessions going round instead of 1", one, misses)
-    return [
-        fits,
-        Row(**{**_fields(round_about), "details": f"{round_about.details}; RSS then {memory:.0f} MiB"}),
-    ]
-
-
-def _fields(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in Row.__slots__}
+    return [fits, replace(round_about, details=f"{round_about.details}; RSS then {memory:.0f} MiB")]
 
 
 def _flat(figure: str, small: list[Cost], large: list[Cost]) -> Row:
