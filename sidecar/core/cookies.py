@@ -64,7 +64,10 @@ def without(value: bytes, own: Callable[[bytes], bool]) -> bytes | None:
     kept = [part for part in parts if not own(part.partition(b"=")[0].strip(_SPACE))]
     if len(kept) == len(parts):
         return value
-    return b";".join(kept).strip(_SPACE) or None
+    left = b";".join(kept)
+    if kept and kept[0] is not parts[0]:
+        left = left.lstrip(_SPACE)
+    return left or None
 
 
 def build_set_cookie(

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import SessionPolicy
     from sidecar.core.session import Session
 
-__all__ = ["Ending", "absolute_end", "check", "refresh_at", "refresh_due", "renew_at", "renew_seen"]
+__all__ = [
+    "Ending",
+    "absolute_end",
+    "check",
+    "refresh_at",
+    "refresh_due",
+    "renew_at",
+    "renew_seen",
+    "renewal_seconds",
+]
 
 type Ending = Literal["idle", "absolute"]
 
@@ -51,7 +60,12 @@ def renew_at(session: Session, policy: SessionPolicy) -> float:
     A tenth of the idle limit: a cookie with each answer would cost each answer's cacheability, and one that
     is never renewed would end a busy session.
     """
-    return session.seen_at + policy.idle_seconds / _RENEWALS_PER_IDLE
+    return session.seen_at + renewal_seconds(policy)
+
+
+def renewal_seconds(policy: SessionPolicy) -> float:
+    """Return how old a cookie's `seen_at` may become."""
+    return policy.idle_seconds / _RENEWALS_PER_IDLE
 
 
 def renew_seen(session: Session, policy: SessionPolicy, now: float) -> bool:
