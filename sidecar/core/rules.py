@@ -18,9 +18,10 @@ from typing import Final, Self
 
 from sidecar.core.errors import BadRequest, ConfigurationError
 from sidecar.core.identity import Identity
-from sidecar.core.pathtrie import NOTHING, Entry, PathTrie
+from sidecar.core.pathtrie import Entry, PathTrie
 from sidecar.core.patterns import Segment, fold_segments, host_keys, parse_host_pattern, parse_path_pattern
 from sidecar.core.policy import All, Condition, Verdict, evaluate
+from sidecar.core.recent import Recent
 
 __all__ = ["NO_RULE", "Rule", "RuleTable", "judge"]
 
@@ -88,18 +89,18 @@ class _Index:
     __slots__ = ("_by_host", "_every_host")
 
     def __init__(self, rules: Sequence[Rule], patterns: Sequence[tuple[Segment, ...]]) -> None:
-        every: list[Entry] = []
-        by_host: dict[str, list[Entry]] = {}
+        every: list[_Placed] = []
+        by_host: dict[str, list[_Placed]] = {}
         for index, (rule, pattern) in enumerate(zip(rules, patterns, strict=True)):
-            entry = (index, _covered(rule.methods), pattern)
+            methods = _covered(rule.methods)
             if not rule.hosts:
-                every.append(entry)
+                every.append((Entry(index, methods, rule), pattern))
             for host in {parse_host_pattern(text) for text in rule.hosts}:
-                by_host.setdefault(host, []).append(entry)
+                by_host.setdefault(host, []).append((Entry(index, methods, rule), pattern))
         self._every_host = PathTrie(every)
-        self._by_host = {host: PathTrie(entries) for host, entries in by_host.items()}
+        self._by_host = {host: PathTrie(placed) for host, placed in by_host.items()}
 
-    def find(self, host: str, segments: Sequence[str], method: bytes) -> int:
+    def find(self, host: str, segments: Sequence[str], method: bytes) -> Entry[Rule] | None:
         best = self._every_host.find(segments, method)
         if self._by_host:
             for key in host_keys(host):
@@ -107,6 +108,9 @@ class _Index:
                 if trie is not None:
                     best = trie.find(segments, method, best)
         return best
+
+
+type _Placed = tuple[Entry[Rule], tuple[Segment, ...]]
 
 
 def _covered(methods: frozenset[bytes]) -> frozenset[bytes] | None:
@@ -126,20 +130,21 @@ def _segments(path: str) -> list[str]:
 
 type _Key = tuple[str, tuple[str, ...], bytes]
 
-_CACHED_KEYS: Final = 1024  # in each of two generations
-_CACHED_CHARACTERS: Final = 512  # a longer key is looked up each time, so a cache stays below some 2 MiB
 _COMBINED_RULES: Final = 1024
+
+
+def _characters(key: _Key) -> int:
+    host, readings, method = key
+    return len(host) + sum(map(len, readings)) + len(method)
 
 
 class RuleTable:
     """Rules, compiled for look-up. `rules` are they, in order.
 
-    Answers are remembered, least recently used ones forgotten by generation: when the young one is full it
-    becomes the old one, whose entries move over when they are asked for again. The cost of a look-up that is
-    not remembered does not grow with the number of rules either.
+    Answers are remembered, and the cost of one that is not does not grow with the number of rules either.
     """
 
-    __slots__ = ("_combined", "_exact", "_folded", "_has_hosts", "_old", "_young", "rules")
+    __slots__ = ("_combined", "_exact", "_folded", "_has_hosts", "_recent", "rules")
 
     def __init__(self, rules: Sequence[Rule], *, fold_case: bool = True) -> None:
         """Compile `rules`."""
@@ -152,8 +157,8 @@ class RuleTable:
         if fold_case:
             self._folded = self._exact if folded == patterns else _Index(self.rules, folded)
         self._combined: dict[tuple[int, int], Rule] = {}
-        self._young: dict[_Key, tuple[Rule | None, ...]] = {}
-        self._old: dict[_Key, tuple[Rule | None, ...]] = {}
+        # Up to 1024 answers, some 1 MiB in all.
+        self._recent = Recent(self._look_up, _characters, entries=512, max_weight=512)
 
     @classmethod
     def build(cls, rules: Sequence[Rule], *, fold_case: bool = True) -> Self:
@@ -169,49 +174,40 @@ class RuleTable:
         Raises `BadRequest` when the path would take too long to look up.
         """
         method = method.upper()
-        index = self._exact.find(host, _segments(path), method)
+        exact = self._exact.find(host, _segments(path), method)
         if self._folded is not None:
             folded_path = path.casefold()
             if folded_path != path or self._folded is not self._exact:
                 folded = self._folded.find(host, _segments(folded_path), method)
-                if folded != index:
-                    return self._both(index, folded)
-        return None if index == NOTHING else self.rules[index]
+                if exact is None or folded is None:
+                    return None
+                if exact.index != folded.index:
+                    return self._both(exact.value, folded.value)
+        return None if exact is None else exact.value
 
     def rules_for(self, host: str, readings: tuple[str, ...], method: bytes) -> tuple[Rule | None, ...]:
         """Return the rules of all `readings` of a path, each once: one in the common case.
 
         Raises `BadRequest` when a path would take too long to look up.
         """
-        key = (host if self._has_hosts else "", readings, method)
-        known = self._young.get(key)
-        return known if known is not None else self._look_up(host, key)
+        return self._recent[host if self._has_hosts else "", readings, method]
 
-    def _look_up(self, host: str, key: _Key) -> tuple[Rule | None, ...]:
-        found = self._old.get(key)
-        _, readings, method = key
-        if found is None:
-            found = tuple(dict.fromkeys(self.match(host, path, method) for path in readings))
-        if sum(map(len, readings)) + len(host) + len(method) <= _CACHED_CHARACTERS:
-            if len(self._young) >= _CACHED_KEYS:
-                self._old, self._young = self._young, {}
-            self._young[key] = found
-        return found
+    def _look_up(self, key: _Key) -> tuple[Rule | None, ...]:
+        host, readings, method = key
+        return tuple(dict.fromkeys(self.match(host, path, method) for path in readings))
 
-    def _both(self, exact: int, folded: int) -> Rule | None:
+    def _both(self, exact: Rule, folded: Rule) -> Rule:
         """Return a rule that asks for what two ask."""
-        if NOTHING in {exact, folded}:
-            return None
-        combined = self._combined.get((exact, folded))
+        key = (id(exact), id(folded))  # they live as long as we do
+        combined = self._combined.get(key)
         if combined is None:
-            first, second = self.rules[exact], self.rules[folded]
             combined = Rule(
-                name=f"{first.name} and {second.name}",
-                allow=All((first.allow, second.allow)),
-                path=first.path,
-                preflight=first.preflight and second.preflight,
+                name=f"{exact.name} and {folded.name}",
+                allow=All((exact.allow, folded.allow)),
+                path=exact.path,
+                preflight=exact.preflight and folded.preflight,
             )
             if len(self._combined) >= _COMBINED_RULES:
                 self._combined.clear()
-            self._combined[exact, folded] = combined
+            self._combined[key] = combined
         return combined
