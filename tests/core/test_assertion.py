@@ -51,14 +51,13 @@ def verified(token: bytes, document: bytes, audience: str = "app") -> dict[str, 
     """Verify as an application does, but for the clock."""
     text = token.decode("ascii")
     key = jwt.PyJWKSet.from_json(document.decode())[jwt.get_unverified_header(text)["kid"]]
-    options = {"verify_exp": False, "verify_iat": False}
     claims: dict[str, Any] = jwt.decode(
         text,
         key.key,
         algorithms=["ES256"],
         audience=audience,
         issuer="https://app.example.com",
-        options=options,
+        options={"verify_exp": False, "verify_iat": False},
     )
     return claims
 
@@ -97,7 +96,7 @@ class TestMinting:
     def test_the_first_key_signs_and_all_are_published(self) -> None:
         token = Signer(POLICY).mint(SESSION, NOW)[1]
         keys = json.loads(jwks(POLICY))["keys"]
-        assert [key["kid"] for key in keys][0] == jwt.get_unverified_header(token)["kid"]
+        assert keys[0]["kid"] == jwt.get_unverified_header(token)["kid"]
         assert len({key["kid"] for key in keys}) == 2
         assert all(set(key) == {"alg", "crv", "kid", "kty", "use", "x", "y"} for key in keys)
 

@@ -1,4 +1,4 @@
-"""What a client's header fields may not do: speak of identity, of where it comes from, or of our connection."""
+"""What a client's header fields may not do: tell an identity, an origin, or our connection."""
 
 from __future__ import annotations
 
