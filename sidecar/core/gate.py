@@ -98,8 +98,9 @@ def _decide(site: SitePlan, runtime: Runtime, state: State, head: RequestHead) -
             and now < grant.until
             and (route := site.only_route or site.route(parsed.canonical)) is not None
         ):
-            if grant.cookie is not None:
-                kept.append(grant.cookie)
+            left = site.cookie_upstream(cookie) if site.has_foreign_cookies else entry.others
+            if left is not None:
+                kept.append((b"Cookie", left))
             if route.host is not None:
                 kept[0] = route.host
             return Forward(

@@ -40,7 +40,7 @@ class Grant:
     hot path.
     """
 
-    __slots__ = ("cookie", "edits", "forwarded", "lease", "note", "rule", "until")
+    __slots__ = ("edits", "forwarded", "lease", "note", "rule", "until")
 
     def __init__(  # noqa: PLR0917  made in one place only
         self,
@@ -49,16 +49,14 @@ class Grant:
         edits: tuple[Edits, ...],
         note: Note,
         lease: Lease | None,
-        cookie: HeaderPair | None,
         until: float,
     ) -> None:
-        """Keep the parts; `cookie` is the Cookie field that goes upstream, if anything of it is left."""
+        """Keep the parts."""
         self.rule = rule
         self.forwarded = forwarded
         self.edits = edits
         self.note = note
         self.lease = lease
-        self.cookie = cookie
         self.until = until
 
 
@@ -79,6 +77,8 @@ class SitePlan:
     """One site, prepared.
 
     `own_paths` are callback paths outside the prefix, with the endpoint that serves them.
+    `has_foreign_cookies`: another site of this process uses other cookie names, which no upstream of this
+    one may see either.
     """
 
     __slots__ = (
@@ -87,6 +87,7 @@ class SitePlan:
         "_routes",
         "finish",
         "forwarded",
+        "has_foreign_cookies",
         "names",
         "only_route",
         "own_paths",
@@ -111,6 +112,7 @@ class SitePlan:
             site.public_url, runtime.trusted_proxies, trusts_unix=runtime.trusts_unix_peers
         )
         self._other_cookies = _foreign_cookies(site, runtime.sites)
+        self.has_foreign_cookies = bool(self._other_cookies)
         self._routes = [
             _RouteEntry(route) for route in sorted(site.routes, key=lambda r: len(r.prefix), reverse=True)
         ]
@@ -147,10 +149,9 @@ class SitePlan:
             is_own_name(policy, name) for policy in self._other_cookies
         )
 
-    def cookie_upstream(self, value: bytes | None) -> HeaderPair | None:
-        """Return the Cookie field without our cookies, None when nothing is left (S40)."""
-        left = None if value is None else without(value, self.is_own_cookie)
-        return None if left is None else (b"Cookie", left)
+    def cookie_upstream(self, value: bytes) -> bytes | None:
+        """Return a Cookie field's value without our cookies, None when nothing is left (S40)."""
+        return without(value, self.is_own_cookie)
 
     def endpoint(self, readings: tuple[str, ...]) -> str | None:
         """Return the endpoint that a path means: the rest behind the prefix, None when it is not ours.

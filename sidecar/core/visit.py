@@ -232,8 +232,9 @@ class Visit:
             refusal = refusals.refuse(self.site.site, "no_route", 404, self.head.request_id, self.head)
             return Respond(refusal.response, replace(refusal.note, rule=note.rule))
         kept = self.kept
-        if (cookie := self.site.cookie_upstream(self.cookie)) is not None:
-            kept.append(cookie)
+        left = None if self.cookie is None else self.site.cookie_upstream(self.cookie)
+        if left is not None:
+            kept.append((b"Cookie", left))
         if route.host is not None:
             kept[0] = route.host
         return Forward(route.upstream, self.head.method, self.parsed.target, kept, edits, finish, lease, note)
@@ -262,7 +263,6 @@ class Visit:
             edits,
             _note(site, reason, rule, session),
             lease,
-            site.cookie_upstream(self.cookie),
             until,
         )
         if entry is not None:
