@@ -1,18 +1,209 @@
-"""Our endpoints under a site's prefix: start, callback, sign_in, sign_out, auth, userinfo, jwks."""
+"""Our endpoints under a site's prefix: which there are, and what each answers.
+
+start            begins a login; `rd` is where it leads back to, `provider` by whom
+callback         takes the provider's answer, at each provider's own path
+sign_in          the ways to sign in
+sign_out         asks, then signs out; sign_out/return is where the provider sends the browser back to
+auth             whether this browser is signed in: 200 with identity headers, 401, 403 (forward auth)
+userinfo         who is signed in: JSON, or a page to a person
+jwks             the public keys of the signed assertion
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import assertion, refusals
+from sidecar.core.answer import INTERCEPTED
+from sidecar.core.decision import Note, Respond
+from sidecar.core.errors import BadRequest
+from sidecar.core.flows.answers import SAFE_PAIR, method_refused, note, own_page, set_cookie_pairs
+from sidecar.core.flows.callback import finish_login
+from sidecar.core.flows.login import begin, begin_with, sign_in_page
+from sidecar.core.flows.parameters import parse_parameters
+from sidecar.core.flows.refresh import refresh_then
+from sidecar.core.flows.signout import confirm_or_sign_out, return_from_provider
+from sidecar.core.headers import auth_response_headers
+from sidecar.core.http import NO_STORE, Page, Response
+from sidecar.core.lifetime import absolute_end, refresh_due
+from sidecar.core.navigation import wants_page
+from sidecar.core.returnurl import safe_return_url
+from sidecar.core.rules import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.core.decision import Decision
     from sidecar.core.flows.call import Call
+    from sidecar.core.runtime import Site
+    from sidecar.core.session import Session
 
-__all__ = ["ENDPOINTS", "serve"]
+__all__ = ["serve", "signed_in_answer"]
 
-ENDPOINTS = frozenset({"start", "callback", "sign_in", "sign_out", "sign_out/return", "auth", "userinfo", "jwks"})
+_READS: Final = frozenset({b"GET", b"HEAD"})
 
 
 def serve(call: Call, name: str) -> Decision:
-    """Answer the endpoint `name`: the canonical path after the prefix and its slash. Unknown: 404."""
-    raise NotImplementedError
+    """Answer the endpoint `name`: what the path says after the prefix and its slash. Unknown: 404."""
+    if any(provider.redirect_path == call.path for provider in call.site.providers.values()):
+        return finish_login(call)
+    endpoint = _ENDPOINTS.get(name)
+    if endpoint is None:
+        return refusals.refuse(call.site, "unknown_endpoint", 404, call.head.request_id, call.head)
+    try:
+        return endpoint(call)
+    except BadRequest:
+        return refusals.refuse(call.site, "invalid_request", 400, call.head.request_id, call.head)
+
+
+def signed_in_answer(site: Site, session: Session) -> Respond:
+    """Return the 200 of the auth endpoint: the same for each request of a session, so prepare it once."""
+    headers = (NO_STORE, *auth_response_headers(site.headers, session))
+    identity = session.identity
+    told = Note(site=site.name, reason="auth_endpoint", user=identity.user, session_id=session.id)
+    return Respond(Response(status=200, headers=headers), told)
+
+
+def _start(call: Call) -> Decision:
+    if call.head.method != b"GET":
+        return method_refused(call, b"GET")
+    parameters = parse_parameters(call.query)
+    return_to = safe_return_url(call.site, parameters.single("rd") or "/")
+    providers = call.site.providers
+    chosen = parameters.single("provider")
+    if chosen is None and len(providers) > 1:
+        return begin(call, return_to)
+    provider = next(iter(providers.values())) if chosen is None else providers.get(chosen)
+    if provider is None:
+        raise BadRequest("unknown_provider")
+    # A parameter that is there twice is not passed on: the provider may read another one than we.
+    unique = [pair for pair in parameters.pairs if [name for name, _ in parameters.pairs].count(pair[0]) == 1]
+    return begin_with(call, provider, return_to, forwarded=unique)
+
+
+def _sign_in(call: Call) -> Decision:
+    if call.head.method not in _READS:
+        return method_refused(call, b"GET, HEAD")
+    return sign_in_page(call, safe_return_url(call.site, parse_parameters(call.query).single("rd") or "/"))
+
+
+def _auth(call: Call) -> Decision:
+    if call.head.method not in _READS:
+        return method_refused(call, b"GET, HEAD")
+    if call.session is None:
+        return _not_signed_in(call)
+    return _fresh(call, lambda session: _judged(call, session))
+
+
+def _judged(call: Call, session: Session) -> Respond:
+    """Judge the session by the rules for the path of the auth endpoint itself.
+
+    The request that the ingress asks about is not looked at in this simple form, so the rule that covers
+    everything decides, or one that the operator writes for this path. Without a rule nobody passes (S61).
+    """
+    site = call.site
+    rules = site.rules.rules_for(site.public_url.host, (call.path,), b"GET")
+    rule, verdict = judge(rules, session.identity, call.client_ip)
+    if verdict.allowed:
+        return signed_in_answer(site, session)
+    reason = "no_rule" if rule is None else "denied"
+    headers = ((INTERCEPTED, reason.encode("ascii")), *SAFE_PAIR)
+    return Respond(Response(status=403, headers=headers), note(call, reason, verdict.why))
+
+
+def _not_signed_in(call: Call) -> Respond:
+    challenge = f'Cookie realm="{call.site.public_url}"'.encode("ascii")
+    mark = (INTERCEPTED, b"login_required_api")
+    headers = ((b"WWW-Authenticate", challenge), mark, *SAFE_PAIR)
+    return Respond(Response(status=401, headers=headers), note(call, "login_required_api"))
+
+
+def _userinfo(call: Call) -> Decision:
+    if call.head.method not in _READS:
+        return method_refused(call, b"GET, HEAD")
+    if call.session is None:
+        return refusals.unauthenticated(call, "login_required")
+    if wants_page(call.head):
+        return _fresh(call, lambda session: _who_am_i(call, session))
+    return _fresh(call, lambda session: _userinfo_json(call, session))
+
+
+def _who_am_i(call: Call, session: Session) -> Respond:
+    identity, site = session.identity, call.site
+    provider = site.providers.get(session.provider)
+    values = {
+        "user": identity.user,
+        "name": identity.name,
+        "email": identity.email,
+        "preferred_username": identity.preferred_username,
+        "groups": identity.groups,
+        "roles": identity.roles,
+        "subject": identity.subject,
+        "issuer": identity.issuer,
+        "provider": None if provider is None else provider.display_name,
+        "expires": absolute_end(session, site.session),
+        "sign_out_url": f"{site.prefix}/sign_out",
+        "site_name": site.name,
+    }
+    return own_page(call, Page(name="who_am_i", values=values), "own_page")
+
+
+def _userinfo_json(call: Call, session: Session) -> Respond:
+    identity = session.identity
+    members = {
+        "user": identity.user,
+        "email": identity.email,
+        "groups": list(identity.groups),
+        "preferredUsername": identity.preferred_username,
+    }
+    text = json.dumps({name: value for name, value in members.items() if value is not None}).encode("ascii")
+    headers = (
+        (b"Content-Type", b"application/json"),
+        *SAFE_PAIR,
+        *refusals.cors_headers(call.site, call.head),
+    )
+    return Respond(Response(status=200, headers=headers, body=text), note(call, "own_page"))
+
+
+def _fresh(call: Call, answer: Callable[[Session], Respond]) -> Decision:
+    """Answer for the session, refreshed first where that is due; the new cookie goes with the answer."""
+    session, sessions = call.session, call.state.sessions
+    if session is None:
+        return _not_signed_in(call)
+    is_due = refresh_due(session, call.site.session, call.now)
+    if not is_due or sessions.refresh_postponed_until(session.id) > call.now:
+        return answer(session)
+    return refresh_then(call, lambda renewed, cookies: _with_cookies(answer(renewed), cookies))
+
+
+def _with_cookies(respond: Respond, cookies: tuple[bytes, ...]) -> Respond:
+    response = respond.response
+    headers = (*response.headers, *set_cookie_pairs(cookies))
+    renewed = Response(status=response.status, headers=headers, body=response.body, page=response.page)
+    return Respond(renewed, respond.note)
+
+
+def _jwks(call: Call) -> Decision:
+    if call.head.method not in _READS:
+        return method_refused(call, b"GET, HEAD")
+    policy = call.site.headers.assertion
+    text = b'{"keys":[]}' if policy is None else assertion.jwks(policy)
+    headers = (
+        (b"Content-Type", b"application/jwk-set+json"),
+        # Short enough that a new key, which is published before it signs, is seen in time.
+        (b"Cache-Control", b"public, max-age=300"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    )
+    return Respond(Response(status=200, headers=headers, body=text), note(call, "own_page"))
+
+
+_ENDPOINTS: Final[dict[str, Callable[[Call], Decision]]] = {
+    "start": _start,
+    "sign_in": _sign_in,
+    "sign_out": confirm_or_sign_out,
+    "sign_out/return": return_from_provider,
+    "auth": _auth,
+    "userinfo": _userinfo,
+    "jwks": _jwks,
+}

@@ -1,0 +1,105 @@
+"""The answers that flows share: a redirect, a page, a refused login."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.answer import INTERCEPTED
+from sidecar.core.decision import Note, Respond
+from sidecar.core.http import NO_STORE, Page, Response
+from sidecar.core.navigation import wants_page
+from sidecar.core.sentences import sentence_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sidecar.core.flows.call import Call
+    from sidecar.core.http import HeaderPair
+
+__all__ = ["SAFE_PAIR", "login_error", "method_refused", "note", "own_page", "redirect", "set_cookie_pairs"]
+
+_REFERRER: Final[HeaderPair] = (b"Referrer-Policy", b"no-referrer")
+SAFE_PAIR: Final[tuple[HeaderPair, ...]] = (NO_STORE, _REFERRER)
+"""On each answer around a login: nothing keeps it, and no URL of ours travels on in a Referer (S11)."""
+
+
+def note(call: Call, reason: str, detail: str | None = None) -> Note:
+    """Return the note of one of our own answers."""
+    session = call.session
+    return Note(
+        site=call.site.name,
+        reason=reason,
+        user=None if session is None else session.identity.user,
+        session_id=None if session is None else session.id,
+        detail=detail,
+    )
+
+
+def set_cookie_pairs(cookies: Iterable[bytes]) -> tuple[HeaderPair, ...]:
+    """Return a Set-Cookie field for each value."""
+    return tuple((b"Set-Cookie", value) for value in cookies)
+
+
+def redirect(call: Call, url: str, reason: str, cookies: Iterable[bytes] = ()) -> Respond:
+    """Send the browser to `url`, which is ours or checked, in ASCII.
+
+    303 after a request with a body, so that no form is ever sent on to another place (S12, RFC 9110 §15.4.4).
+    """
+    status = 302 if call.head.method in {b"GET", b"HEAD"} else 303
+    headers = ((b"Location", url.encode("ascii")), *SAFE_PAIR, *set_cookie_pairs(cookies))
+    return Respond(Response(status=status, headers=headers), note(call, reason))
+
+
+def own_page(
+    call: Call,
+    page: Page,
+    reason: str,
+    *,
+    status: int = 200,
+    cookies: Iterable[bytes] = (),
+    detail: str | None = None,
+) -> Respond:
+    """Answer with a page; its renderer adds the headers that every page has."""
+    return Respond(
+        Response(status=status, headers=set_cookie_pairs(cookies), page=page), note(call, reason, detail)
+    )
+
+
+def login_error(
+    call: Call,
+    sentence: str,
+    status: int,
+    *,
+    detail: str,
+    retry_url: str | None = None,
+    cookies: Iterable[bytes] = (),
+) -> Respond:
+    """Say that a login did not come about, in a sentence of `core.sentences`; `detail` is for the log.
+
+    A page to a person. Programs do not log in by themselves, but some try: JSON to them.
+    """
+    said = sentence_for(sentence, status)
+    mark: HeaderPair = (INTERCEPTED, b"login_failed")
+    values: Mapping[str, object] = {
+        "status": status,
+        "title": said.title,
+        "message": said.message,
+        "request_id": call.head.request_id,
+        "retry_url": retry_url,
+    }
+    headers: tuple[HeaderPair, ...] = (mark, *set_cookie_pairs(cookies))
+    if wants_page(call.head):
+        response = Response(status=status, headers=headers, page=Page(name="error", values=values))
+    else:
+        body = {"error": "login_failed", "message": said.message, "request_id": call.head.request_id}
+        kind: HeaderPair = (b"Content-Type", b"application/json")
+        text = json.dumps(body, separators=(",", ":")).encode("ascii")
+        response = Response(status=status, headers=(kind, *SAFE_PAIR, *headers), body=text)
+    return Respond(response, note(call, "login_failed", detail))
+
+
+def method_refused(call: Call, allowed: bytes) -> Respond:
+    """Say that an endpoint does not know the method (RFC 9110 §15.5.6)."""
+    headers: tuple[HeaderPair, ...] = ((b"Allow", allowed), (INTERCEPTED, b"method_refused"), *SAFE_PAIR)
+    return Respond(Response(status=405, headers=headers), note(call, "method_refused"))
