@@ -118,9 +118,9 @@ class Provider:
     """One identity provider of a site, as facts. Endpoints left None come from discovery.
 
     `auth_method` is how we authenticate at its token endpoint (OIDC Core §9). `assertion_audience` None = the
-    issuer. `redirect_path` is our callback's path for this provider. `call_seconds` and `call_max_bytes`
-    limit each call in total. `userinfo`: "auto" asks UserInfo when a needed claim is missing from the ID
-    token.
+    issuer. `redirect_path` is our callback's path for this provider. `max_state_chars` is how long a `state`
+    it takes (X: 500). `call_seconds` and `call_max_bytes` limit each call in total. `userinfo`: "auto" asks
+    UserInfo when a needed claim is missing from the ID token.
     """
 
     key: str
@@ -140,6 +140,7 @@ class Provider:
     audience: str | None = None
     extra_params: tuple[tuple[str, str], ...] = ()
     forwarded_params: frozenset[str] = frozenset()
+    max_state_chars: int = 3000
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
     userinfo_endpoint: str | None = None
