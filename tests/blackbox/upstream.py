@@ -1,0 +1,146 @@
+"""The application behind Doorward in black-box tests: it tells what it received.
+
+- /page/... is a page of HTML that shows the request's fields, for browsers
+- /download?size=N is N bytes, in pieces
+- /events are server-sent events: the first at once, the next ones when the test lets them go
+- /slow is a download that begins at once and ends when the test lets it
+- /status/NNN is answered with that status
+- /set-cookie?value=... is answered with these Set-Cookie values
+- /ws/..., which is another server, echoes messages, and tells its fields when it is sent "headers"
+- anything else is answered with what was received, as JSON
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import html
+import json
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tests.blackbox.httpserver import Answer, HttpServer, Received
+
+if TYPE_CHECKING:
+    from websockets.sync.server import ServerConnection
+
+__all__ = ["Upstream", "piece_of_download", "sha256_of_download", "upstream_application"]
+
+_PIECE = bytes(range(256)) * 256
+_RELEASE_SECONDS = 30.0
+_JSON = ("Content-Type", "application/json")
+_HTML = ("Content-Type", "text/html; charset=utf-8")
+
+
+def piece_of_download(size: int) -> Iterator[bytes]:
+    """Yield the bytes of /download?size=N."""
+    while size:
+        part = _PIECE[:size]
+        size -= len(part)
+        yield part
+
+
+def sha256_of_download(size: int) -> str:
+    digest = hashlib.sha256()
+    for part in piece_of_download(size):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+class Upstream(HttpServer):
+    """The application. `release` lets one more piece of /events and /slow go."""
+
+    def __init__(self) -> None:
+        self._released = threading.Semaphore(0)
+        super().__init__(self._serve)
+
+    def release(self) -> None:
+        """Let one more piece go."""
+        self._released.release()
+
+    def requests(self, path: str) -> list[Received]:
+        """Return what has arrived for that path."""
+        return [received for received in self.received if received.path == path]
+
+    def last(self, path: str) -> Received:
+        """Return what arrived last for that path."""
+        return self.requests(path)[-1]
+
+    def _serve(self, received: Received) -> Answer:
+        name = received.path.split("/")[1]
+        serve = {
+            "page": self._page,
+            "download": self._download,
+            "events": self._events,
+            "slow": self._slow,
+            "status": self._status,
+            "set-cookie": self._set_cookie,
+        }.get(name, self._echo)
+        return serve(received)
+
+    def _echo(self, received: Received) -> Answer:
+        return Answer(headers=(_JSON,), body=json.dumps(received.described()).encode())
+
+    def _page(self, received: Received) -> Answer:
+        shown = html.escape(json.dumps(received.described()))
+        body = (
+            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>The application</title>"
+            f"<h1>The application</h1><pre id=received>{shown}</pre>"
+            f"<form id=form method=post action='{html.escape(received.path)}'><input name=text>"
+            "<button>Send</button></form>"
+        )
+        return Answer(headers=(_HTML,), body=body.encode())
+
+    def _download(self, received: Received) -> Answer:
+        size = int(received.query["size"][0])
+        headers = (("Content-Type", "application/octet-stream"), ("Content-Length", str(size)))
+        return Answer(headers=headers, body=piece_of_download(size))
+
+    def _events(self, received: Received) -> Answer:
+        del received
+        return Answer(headers=(("Content-Type", "text/event-stream"),), body=self._paced(b"data: %d\n\n"))
+
+    def _slow(self, received: Received) -> Answer:
+        del received
+        return Answer(headers=(("Content-Type", "text/plain"),), body=self._paced(b"piece %d\n"))
+
+    def _paced(self, form: bytes) -> Iterator[bytes]:
+        yield form % 1
+        for number in (2, 3):
+            if not self._released.acquire(timeout=_RELEASE_SECONDS):
+                raise TimeoutError("nobody let the next piece go")
+            yield form % number
+
+    def _status(self, received: Received) -> Answer:
+        return Answer(status=int(received.path.split("/")[2]), body=b"as asked\n")
+
+    def _set_cookie(self, received: Received) -> Answer:
+        headers = tuple(("Set-Cookie", value) for value in received.query["value"])
+        return Answer(headers=headers, body=b"set\n")
+
+
+def _echo_messages(connection: ServerConnection) -> None:
+    request = connection.request
+    assert request is not None
+    for message in connection:
+        if message == "headers":
+            fields = [list(pair) for pair in request.headers.raw_items()]
+            connection.send(json.dumps({"path": request.path, "headers": fields}))
+        else:
+            connection.send(message)
+
+
+@contextlib.contextmanager
+def upstream_application() -> Iterator[tuple[Upstream, dict[str, str]]]:
+    """Run the application; yield it, and the `upstreams` of the configuration that lead to it."""
+    from websockets.sync.server import serve
+
+    with (
+        Upstream().running() as upstream,
+        serve(_echo_messages, "127.0.0.1", 0, max_size=1 << 24, compression=None) as websockets,
+    ):
+        assert isinstance(upstream, Upstream)
+        threading.Thread(target=websockets.serve_forever, daemon=True).start()
+        port = websockets.socket.getsockname()[1]
+        yield upstream, {"/": upstream.url, "/ws": f"http://127.0.0.1:{port}"}
