@@ -137,13 +137,14 @@ type Steps[T] = Generator[Effect, Any, T]
 class Flow:
     """Run `steps` to know. `name` (such as "callback" or "refresh") is for logs and metrics.
 
-    `head` and `site` are those of the request, for the answer when the flow ends in an error.
+    `head` and `site` are those of the request, for the answer when the flow ends in an error; applications
+    other than the gate have no site.
     """
 
     name: str
     steps: Steps[Respond | Forward]
     head: RequestHead
-    site: Site
+    site: Site | None = None
 
 
 type Decision = Respond | Forward | Flow
