@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.assertion import Signer
 from sidecar.core.cookies import is_own_name, without
 from sidecar.core.decision import Finish, Note
+from sidecar.core.development import BANNER
 from sidecar.core.errors import BadRequest
 from sidecar.core.forwarded import SET_NAMES, ForwardedTable
 from sidecar.core.hosts import HostTable, is_loopback_name
@@ -21,13 +22,13 @@ from sidecar.core.policy import is_public
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.decision import Edits, Lease
+    from sidecar.core.decision import Edits, Lease, Respond
     from sidecar.core.forwarded import Forwarded
     from sidecar.core.http import HeaderPair
     from sidecar.core.rules import Rule
     from sidecar.core.runtime import CookiePolicy, Route, Runtime, Site, Upstream
 
-__all__ = ["Grant", "Plan", "Plans", "SitePlan"]
+__all__ = ["Grant", "Plan", "Plans", "PreparedAnswer", "SitePlan"]
 
 _MAX_NOTES: Final = 4096
 
@@ -57,6 +58,18 @@ class Grant:
         self.edits = edits
         self.note = note
         self.lease = lease
+        self.until = until
+
+
+class PreparedAnswer:
+    """The auth endpoint's yes to one session that comes by `forwarded`, good before `until`."""
+
+    __slots__ = ("forwarded", "respond", "until")
+
+    def __init__(self, forwarded: Forwarded, respond: Respond, until: float) -> None:
+        """Keep the parts."""
+        self.forwarded = forwarded
+        self.respond = respond
         self.until = until
 
 
@@ -230,4 +243,4 @@ def _foreign_cookies(site: Site, sites: Iterable[Site]) -> tuple[CookiePolicy, .
 
 
 def _banner(text: str | None) -> tuple[HeaderPair, ...]:
-    return () if text is None else ((b"Doorward-Development", text.encode("ascii", "replace")),)
+    return () if text is None else ((BANNER, text.encode("ascii", "replace")),)

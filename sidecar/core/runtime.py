@@ -121,6 +121,7 @@ class Provider:
     issuer. `redirect_path` is our callback's path for this provider. `max_state_chars` is how long a `state`
     it takes (X: 500). `call_seconds` and `call_max_bytes` limit each call in total. `userinfo`: "auto" asks
     UserInfo when a needed claim is missing from the ID token.
+    `is_development`: it may be an embedded provider (S72), which no configuration file can say.
     """
 
     key: str
@@ -159,6 +160,7 @@ class Provider:
     ca_file: str | None = None
     http_proxy: str | None = None
     insecure_http: bool = False
+    is_development: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ The codes with which a token is refused (`InvalidToken.code`), stable for logs a
 
     token_too_large, token_encrypted, token_malformed, header_unreadable, crit_refused, typ_refused,
     alg_refused, unknown_key, bad_signature, claims_unreadable       the envelope (`core.tokens.jws`)
-    iss_mismatch, aud_mismatch, aud_untrusted, azp_mismatch          who made it, and for whom
+    iss_mismatch, development_token, aud_mismatch, aud_untrusted, azp_mismatch   who made it, and for whom
     date_invalid, token_expired, token_from_future, token_not_yet_valid, iat_missing, exp_missing
     sub_invalid, nonce_mismatch, at_hash_mismatch                    what it is about and belongs to
     auth_time_missing, auth_too_old                                  when `max_age` was asked for
@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.development import is_marked
 from sidecar.core.errors import InvalidToken
 from sidecar.core.tokens.jws import OpenedToken, open_token
 
@@ -133,6 +134,9 @@ def _check_parties(claims: Mapping[str, Json], provider: Provider, metadata: Pro
     # §3.1.3.7 rule 2: the issuer, compared as a string.
     if claims.get("iss") != metadata.issuer:
         raise InvalidToken("iss_mismatch", f"iss {str(claims.get('iss'))[:100]!r}")
+    # S72: a provider of which anybody may be anyone.
+    if is_marked(claims) and not provider.is_development:
+        raise InvalidToken("development_token")
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     # Rule 3: for us, and for nobody whom we don't trust. We trust nobody else with our users' tokens.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from sidecar.core.development import is_marked
 from sidecar.core.errors import ProviderUnavailable
 from sidecar.core.tokens.strictjson import parse_json_object
 
@@ -61,6 +62,9 @@ def parse_metadata(document: bytes, provider: Provider) -> ProviderMetadata:
     if issuer != provider.issuer:
         detail = f"the provider calls itself {_shown(issuer)}, the configuration says '{provider.issuer}'"
         raise ProviderUnavailable("metadata_issuer_mismatch", detail)
+    if is_marked(unverified) and not provider.is_development:
+        detail = "an embedded provider, for development only: whoever runs it chooses who they are"
+        raise ProviderUnavailable("metadata_development", detail)
     return _build(unverified, provider)
 
 
