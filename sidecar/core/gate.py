@@ -31,9 +31,9 @@ from sidecar.core.hosts import is_loopback_name, parse_authority
 from sidecar.core.http import NO_STORE, Response, header_values
 from sidecar.core.navigation import SAFE_METHODS, is_navigation, is_same_origin
 from sidecar.core.paths import parse_target
-from sidecar.core.plan import Grant
+from sidecar.core.plan import Grant, PreparedAnswer
 from sidecar.core.sessioncookie import recall
-from sidecar.core.visit import Visit
+from sidecar.core.visit import AUTH, Visit
 
 if TYPE_CHECKING:
     from sidecar.core.decision import Decision
@@ -46,6 +46,7 @@ __all__ = ["decide"]
 
 # CONNECT is a tunnel past every rule; TRACE would echo the fields that we add (S55).
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
+_READS: Final = frozenset({b"GET", b"HEAD"})
 
 
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
@@ -81,6 +82,15 @@ def _decide(site: SitePlan, runtime: Runtime, state: State, head: RequestHead) -
     if len(readings) > 1 or readings[0].startswith(site.prefix) or readings[0] in site.own_paths:
         endpoint = site.endpoint(readings)
         if endpoint is not None:
+            if endpoint == AUTH and cookie is not None and method in _READS:
+                entry = recall(site.site, state, cookie, now)
+                prepared = None if entry is None else entry.grants.get(AUTH)
+                if (
+                    isinstance(prepared, PreparedAnswer)
+                    and prepared.forwarded is forwarded
+                    and now < prepared.until
+                ):
+                    return prepared.respond
             return Visit(site, runtime, state, head, parsed, forwarded, kept, cookie, now).serve(endpoint)
     rules = site.site.rules.rules_for(kept[0][1].decode("ascii"), readings, method)
     if (

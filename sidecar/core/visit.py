@@ -23,7 +23,7 @@ from sidecar.core.flows.call import Call
 from sidecar.core.headers import identity_edits
 from sidecar.core.http import single_header
 from sidecar.core.navigation import SAFE_METHODS, is_preflight, is_same_origin, websocket_key
-from sidecar.core.plan import Grant
+from sidecar.core.plan import Grant, PreparedAnswer
 from sidecar.core.policy import is_public
 from sidecar.core.rules import judge
 from sidecar.core.sessioncookie import SessionRead, read_session, renewed, set_session
@@ -41,11 +41,16 @@ if TYPE_CHECKING:
     from sidecar.core.sessioncache import CachedSession
     from sidecar.core.state import State
 
-__all__ = ["Visit"]
+__all__ = ["AUTH", "Visit"]
 
 _ABSENT: Final = SessionRead(reason="absent")
 _ENDED: Final = {"expired": "session_expired", "revoked": "session_revoked"}
 _IDENTITY: Final = "identity"
+AUTH: Final = "auth"
+"""The endpoint whose answer is prepared, and the key under which a session's entry keeps it."""
+
+# Endpoints that only show a session; the others begin or end one, and know themselves which cookies to set.
+_SHOWING: Final = frozenset({AUTH, "userinfo"})
 
 type Rules = tuple[Rule | None, ...]
 type SetCookies = tuple[bytes, ...]
@@ -87,7 +92,26 @@ class Visit:
         from sidecar.core.flows import endpoints  # flows go on with this module's answers
 
         cookies = self._cookies()
-        return endpoints.serve(self._call(cookies, self._read(cookies).session), endpoint)
+        read = self._read(cookies)
+        decision = endpoints.serve(self._call(cookies, read.session), endpoint)
+        if read.session is None or not isinstance(decision, Respond) or endpoint not in _SHOWING:
+            return decision
+        if read.due == "renewal":
+            return _with_cookies(decision, self._renewed(read.session, cookies)[1])
+        if endpoint == AUTH and decision.note.reason == "auth_endpoint":
+            return self._prepared(decision, read.session, read.entry)
+        return decision
+
+    def _prepared(self, respond: Respond, session: Session, entry: CachedSession | None) -> Respond:
+        """Add the assertion to the auth endpoint's yes, and keep it for the requests that follow."""
+        until = math.inf
+        if self.site.signer is not None:
+            assertion, until = self.site.signer.edits(session, self.now)
+            headers = (*respond.response.headers, *assertion.pairs)
+            respond = Respond(replace(respond.response, headers=headers), respond.note)
+        if entry is not None:
+            entry.keep_grant(AUTH, PreparedAnswer(self.forwarded, respond, until))
+        return respond
 
     def admit(self, rules: Rules, *, has_upgrade: bool) -> Decision:
         """Decide by the rules of all readings. Raises BadRequest("ambiguous_path") when they disagree."""
@@ -175,14 +199,15 @@ class Visit:
         from sidecar.core.flows import refresh  # flows go on with this module's answers
 
         if read.due == "refresh":
-            call = self._call(cookies, session)
-            if not refresh.is_postponed(call):
-                return refresh.refresh_then(call, partial(self._go_on, rules, key))
-        if read.due != "nothing" and lifetime.renew_seen(session, self.site.site.session, self.now):
-            session = renewed(session, self.now)
-            entropy = self.state.surroundings.entropy
-            return self._go_on(rules, key, session, set_session(self.site.site, session, cookies, entropy))
+            return refresh.refresh_then(self._call(cookies, session), partial(self._go_on, rules, key))
+        if read.due == "renewal":
+            return self._go_on(rules, key, *self._renewed(session, cookies))
         return self._judge(rules, key, session, (), read.entry)
+
+    def _renewed(self, session: Session, cookies: tuple[CookiePair, ...]) -> tuple[Session, SetCookies]:
+        """Return the session as seen now, and the Set-Cookie values that tell the browser."""
+        seen = renewed(session, self.now)
+        return seen, set_session(self.site.site, seen, cookies, self.state.surroundings.entropy)
 
     def _go_on(
         self, rules: Rules, key: bytes | None, session: Session, set_cookies: SetCookies
@@ -207,9 +232,7 @@ class Visit:
         reason = "no_rule" if rule is None else "denied"
         note = _note(self.site, reason, rule, session, detail=verdict.why)
         refusal = refusals.denied(site, session, note, self.head)
-        added = tuple((b"Set-Cookie", value) for value in set_cookies)
-        response = replace(refusal.response, headers=(*refusal.response.headers, *added))
-        return Respond(response, refusal.note)
+        return _with_cookies(refusal, set_cookies)
 
     def _refuse(self, rule: Rule | None, why: str) -> Respond:
         """Refuse somebody whom signing in would not help: no rule matches, or it asks for an address."""
@@ -269,6 +292,11 @@ class Visit:
             entry.keep_grant(id(rule), grant)
             entry.keep_grant(_IDENTITY, identity)
         return grant
+
+
+def _with_cookies(respond: Respond, set_cookies: SetCookies) -> Respond:
+    added = tuple((b"Set-Cookie", value) for value in set_cookies)
+    return Respond(replace(respond.response, headers=(*respond.response.headers, *added)), respond.note)
 
 
 def _name(rule: Rule | None) -> str | None:
