@@ -2,6 +2,7 @@
 
     DoorwardError
     ├── ConfigurationError        the operator: start nothing, name key, value, mend
+    │   └── UnreadableConfiguration   there is no configuration to judge: missing, a directory, not text
     ├── PeerError                 whoever sent us something
     │   ├── BadRequest            the user agent or another downstream: 400, connection closed by engines
     │   ├── InvalidCookie         a cookie of ours that does not open: as if there was none
@@ -27,6 +28,7 @@ __all__ = [
     "ProviderUnavailable",
     "StoreUnavailable",
     "SurroundingsError",
+    "UnreadableConfiguration",
 ]
 
 
@@ -45,6 +47,10 @@ class ConfigurationError(DoorwardError):
     def __str__(self) -> str:
         """Join the sentences."""
         return "\n".join(self.problems)
+
+
+class UnreadableConfiguration(ConfigurationError):
+    """The configuration file can't be read; one sentence."""
 
 
 class _Explained(DoorwardError):

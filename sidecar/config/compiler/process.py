@@ -1,0 +1,119 @@
+"""The process: listeners, limits, and all sites together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sidecar.config.addresses import parse_network, parse_origin
+from sidecar.config.compiler.context import Context
+from sidecar.config.compiler.cookies import refuse_collisions
+from sidecar.config.compiler.site import compile_site
+from sidecar.config.compiler.tls import check_pair
+from sidecar.config.models.document import LongDocument, ShortDocument
+from sidecar.config.models.process import UNIX_PEERS, LimitSettings, ProcessSettings
+from sidecar.config.models.site import SiteSettings
+from sidecar.config.problems import Path, quoted
+from sidecar.core.runtime import Limits, ListenerTls, Runtime, Site
+
+__all__ = ["compile_document"]
+
+
+def compile_document(context: Context, document: ShortDocument | LongDocument) -> Runtime | None:
+    """Return the Runtime; None when `context` has got problems."""
+    sites: list[tuple[Path, Site]] = []
+    for path, name, settings in _sites(document):
+        site = compile_site(context, path, name, settings)
+        if site is not None:
+            sites.append((path, site))
+    _refuse_shared_hosts(context, sites)
+    refuse_collisions(context, sites)
+    _check_listeners(context, document)
+    tls = _tls(context, document)
+    if context.problems:
+        return None
+    return Runtime(
+        sites=tuple(site for _, site in sites),
+        trusted_proxies=tuple(parse_network(text) for text in document.trusted_proxies if text != UNIX_PEERS),
+        trusts_unix_peers=UNIX_PEERS in document.trusted_proxies,
+        listen=document.listen,
+        admin=document.admin,
+        tls=tls,
+        limits=_limits(document.limits),
+        workers=document.workers,
+        access_log=document.log.access,
+        log_format=document.log.format,
+        log_level=document.log.level,
+    )
+
+
+def _sites(document: ShortDocument | LongDocument) -> Iterator[tuple[Path, str, SiteSettings]]:
+    """Yield each site with its path and name; a site without a name is called by its host."""
+    if isinstance(document, ShortDocument):
+        yield (), _host_name(document), document
+    elif isinstance(document.sites, dict):
+        for name, site in document.sites.items():
+            yield ("sites", name), name, site
+    else:
+        for index, listed in enumerate(document.sites):
+            yield ("sites", index), listed.name or _host_name(listed), listed
+
+
+def _host_name(settings: SiteSettings) -> str:
+    return parse_origin(settings.public_url).authority
+
+
+def _refuse_shared_hosts(context: Context, sites: list[tuple[Path, Site]]) -> None:
+    by_host: dict[str, Site] = {}
+    names: set[str] = set()
+    for path, site in sites:
+        shared = sorted(host for host in site.hosts if host in by_host)
+        for host in shared:
+            context.refuse(
+                (*path, "public_url"),
+                f"{quoted(host)} is a host of the site {by_host[host].name} too; a host belongs to one site",
+                (*path, "hosts"),
+            )
+        if site.name in names and not shared:
+            context.refuse((*path, "name"), f"{quoted(site.name)} is another site's name too; choose another")
+        names.add(site.name)
+        by_host.update(dict.fromkeys(site.hosts, site))
+
+
+def _check_listeners(context: Context, document: ProcessSettings) -> None:
+    is_fixed = not document.listen.endswith(":0")
+    if document.admin is not None and document.admin == document.listen and is_fixed:
+        # S71: health and metrics are nobody's business on the public listener.
+        context.refuse(("admin",), "is the address of listen; give it another port", ("listen",))
+    if UNIX_PEERS in document.trusted_proxies and not document.listen.startswith("unix:"):
+        context.refuse(
+            ("trusted_proxies", document.trusted_proxies.index(UNIX_PEERS)),
+            f"stands for whoever connects to our unix socket, and listen is {document.listen}; remove it",
+            ("listen",),
+        )
+    if document.workers > 1 and document.listen.startswith("unix:"):
+        context.refuse(
+            ("workers",), "can't share a unix socket; write 1, or let listen be host:port", ("listen",)
+        )
+
+
+def _tls(context: Context, document: ProcessSettings) -> ListenerTls | None:
+    if document.tls is None:
+        return None
+    certificate = context.file(("tls", "certificate"), document.tls.certificate)
+    key = context.file(("tls", "key"), document.tls.key)
+    check_pair(context, ("tls",), certificate, key)
+    return ListenerTls(certificate_file=str(certificate), key_file=str(key))
+
+
+def _limits(settings: LimitSettings) -> Limits:
+    return Limits(
+        max_head_bytes=settings.head_size,
+        max_headers=settings.headers,
+        max_target_bytes=settings.target_size,
+        head_seconds=settings.head_timeout,
+        body_grace_seconds=settings.body_grace,
+        body_min_rate=settings.body_min_rate,
+        idle_seconds=settings.idle_timeout,
+        max_connections=settings.connections,
+        drain_seconds=settings.drain,
+    )

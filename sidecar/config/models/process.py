@@ -1,0 +1,149 @@
+"""Settings of the process: listeners, limits, logs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from sidecar.config.addresses import Listen, check_network
+from sidecar.config.models.base import Model
+from sidecar.config.values import Duration, FilePath, Kind, Size, Switch, Text, Whole, complaint
+
+__all__ = ["UNIX_PEERS", "LimitSettings", "LogSettings", "ProcessSettings", "TlsSettings"]
+
+
+class TlsSettings(Model):
+    """TLS on the public listener."""
+
+    certificate: FilePath = Field(
+        description="The certificate and its chain, PEM. Read again when the file changes.",
+        examples=["/etc/doorward/tls.crt"],
+    )
+    key: FilePath = Field(
+        description="Its private key, PEM, without a passphrase.", examples=["/etc/doorward/tls.key"]
+    )
+
+
+class LimitSettings(Model):
+    """What one peer may cost us. A body that flows has no total limit."""
+
+    head_size: Size = Field(
+        default=64 << 10,
+        le=1 << 20,
+        description="A request's head in all; more is answered 431.",
+        examples=["64KiB"],
+    )
+    headers: Whole = Field(
+        default=128,
+        ge=16,
+        le=10_000,
+        description="How many header fields a request may have.",
+        examples=[128],
+    )
+    target_size: Size = Field(
+        default=16 << 10, le=1 << 20, description="Path and query; more is answered 414.", examples=["16KiB"]
+    )
+    head_timeout: Duration = Field(
+        default=10.0, description="A whole head must arrive within this time.", examples=["10s"]
+    )
+    body_grace: Duration = Field(
+        default=20.0,
+        description="How long a body may be slower than `body_min_rate` before it is cut off.",
+        examples=["20s"],
+    )
+    body_min_rate: Whole = Field(
+        default=100,
+        ge=0,
+        description="Bytes per second that a body must reach while we read it.",
+        examples=[100],
+    )
+    idle_timeout: Duration = Field(
+        default=75.0,
+        description="How long a connection may stay open between two requests.",
+        examples=["75s"],
+    )
+    connections: Whole = Field(
+        default=10_000,
+        ge=1,
+        description="How many connections are open at once, for each worker.",
+        examples=[10000],
+    )
+    drain: Duration = Field(
+        default=30.0, description="How long running requests may go on after SIGTERM.", examples=["30s"]
+    )
+
+
+class LogSettings(Model):
+    """What is logged, and how. Secrets, codes, cookies and tokens never are."""
+
+    format: Literal["json", "console"] = Field(
+        default="json", description="One JSON object a line, or text for people.", examples=["console"]
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important level that is written.", examples=["info"]
+    )
+    access: Switch = Field(
+        default=True, description="One line for each request, with its rule and reason.", examples=[True]
+    )
+
+
+def _trusted(text: str) -> str:
+    if text == UNIX_PEERS:
+        return text
+    network = check_network(text)
+    if network.endswith("/0"):
+        raise complaint(
+            f'"{text}" is everybody, who could then invent the address a request comes from;'
+            " name the networks of your proxies, as in 10.0.0.0/8"
+        )
+    return network
+
+
+UNIX_PEERS: Final = "unix"
+"""Stands for whoever connects to our unix socket."""
+
+TrustedProxy = Annotated[Text, AfterValidator(_trusted), Kind("network")]
+
+
+class ProcessSettings(Model):
+    """The keys that a process has once, whatever sites it serves."""
+
+    listen: Listen = Field(
+        default="127.0.0.1:8080",
+        description="Where requests come in: host:port, :port for all IPv4 addresses, or unix:/path.",
+        examples=["127.0.0.1:8080"],
+    )
+    admin: Listen | None = Field(
+        default=None,
+        description=(
+            "Where health (/healthz), readiness (/readyz) and metrics (/metrics) are served, never on the"
+            " public listener. Nothing listens unless this is set."
+        ),
+        examples=["127.0.0.1:9080"],
+    )
+    tls: TlsSettings | None = Field(
+        default=None,
+        description=(
+            "TLS on the public listener. Without it, listen speaks plain HTTP: for loopback, or behind a"
+            " proxy that does TLS."
+        ),
+    )
+    trusted_proxies: tuple[TrustedProxy, ...] = Field(
+        default=(),
+        description=(
+            "Networks of the proxies in front of us; `unix` stands for whoever connects to our unix socket."
+            " X-Forwarded-* is read from these peers only, from everybody else it is removed; nobody is"
+            " trusted by default."
+        ),
+        examples=[["10.0.0.0/8"]],
+    )
+    workers: Whole = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Worker processes on the same address; one for each CPU is the most that helps.",
+        examples=[2],
+    )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one peer may cost us.")
+    log: LogSettings = Field(default_factory=LogSettings, description="What is logged, and how.")
