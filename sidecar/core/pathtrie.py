@@ -2,9 +2,9 @@
 
 Theory of operation. Patterns share a trie by segments. Each node is a dictionary of its literal children, so
 ten thousand literals cost what ten do; a "*" within a segment is found by the lengths of what stands before
-and after it, so its cost is the number of such lengths, not of patterns. Where only one pattern remains, its
-`Entry` is the leaf and keeps the rest, since most patterns part ways early; and few objects are touched on
-the way, because with many patterns each one is a cache miss.
+and after it, so its cost is the number of such lengths, not of patterns. Where only one pattern remains (and
+no more than one "**" of it), its `Entry` is the leaf and keeps the rest, since most patterns part ways early;
+and few objects are touched on the way, because with many patterns each one is a cache miss.
 
 `find` walks down as long as one node is all that a path may have reached; from where "*", "**" and literals
 stand side by side, `_find_among` goes on with the set of nodes. "**" is a node that stays in the set. Every
@@ -44,53 +44,28 @@ class Entry[T]:
 
 
 class _Tail:
-    """The rest of a pattern below a leaf, shared by all leaves that have the same.
+    """The rest of a pattern below a leaf, with one "**" at most; leaves that have the same rest share it.
 
-    `head` are the segments before the first "**" (all, if there is none), `blocks` those between two,
-    `last` those behind the last one.
+    `head` are the segments before the "**" (all, if there is none), `last` those behind it.
     """
 
-    __slots__ = ("blocks", "head", "is_exact", "last", "shortest")
+    __slots__ = ("_head", "_is_exact", "_last", "_length")
 
     def __init__(self, segments: tuple[Segment, ...]) -> None:
-        blocks: list[tuple[str | tuple[str, str], ...]] = []
-        block: list[str | tuple[str, str]] = []
-        for segment in segments:
-            if segment is None:
-                blocks.append(tuple(block))
-                block = []
-            else:
-                block.append(segment)
-        blocks.append(tuple(block))
-        self.head = blocks[0]
-        self.is_exact = len(blocks) == 1
-        self.last = () if self.is_exact else blocks[-1]
-        self.blocks = tuple(blocks[1:-1])
-        self.shortest = sum(map(len, blocks))
-
-    def cost(self, remaining: int) -> int:
-        """Return how many steps `matches` may take with so many segments."""
-        return remaining if self.blocks else 1
+        gap = segments.index(None) if None in segments else len(segments)
+        self._head = tuple(segment for segment in segments[:gap] if segment is not None)
+        self._last = tuple(segment for segment in segments[gap:] if segment is not None)
+        self._is_exact = gap == len(segments)
+        self._length = len(self._head) + len(self._last)
 
     def matches(self, path: Sequence[str], start: int) -> bool:
         """Return whether the segments of `path` from `start` on are this rest."""
         left = len(path) - start
-        if left < self.shortest or (self.is_exact and left != self.shortest):
+        if left < self._length or (self._is_exact and left != self._length):
             return False
-        if self.head and not _agree(self.head, path, start):
+        if self._head and not _agree(self._head, path, start):
             return False
-        if not self.last and not self.blocks:
-            return True
-        end = len(path) - len(self.last)
-        return _agree(self.last, path, end) and self._blocks_match(path, start + len(self.head), end)
-
-    def _blocks_match(self, path: Sequence[str], start: int, end: int) -> bool:
-        # The leftmost place for each block leaves the most room for those behind it.
-        for block in self.blocks:
-            while start + len(block) <= end and not _agree(block, path, start):
-                start += 1
-            start += len(block)
-        return start <= end
+        return not self._last or _agree(self._last, path, len(path) - len(self._last))
 
 
 def _agree(block: tuple[str | tuple[str, str], ...], path: Sequence[str], start: int) -> bool:
@@ -235,7 +210,6 @@ class PathTrie[T]:
                     if isinstance(child, _Node):
                         following.append(child)
                     else:
-                        steps += child.tail.cost(size - position)
                         best = _better(child, segments, position + 1, method, best)
             following.extend(loops)
             if not following:
@@ -279,10 +253,10 @@ class _Builder[T]:
 
     def build(self, entries: list[tuple[Entry[T], tuple[Segment, ...]]], depth: int) -> _Node[T] | Entry[T]:
         """Return what `entries`, alike in their first `depth` segments, become."""
-        if len(entries) > 1:
-            return self.build_node(entries, depth)
         entry, pattern = entries[0]
         rest = pattern[depth:]
+        if len(entries) > 1 or rest.count(None) > 1:
+            return self.build_node(entries, depth)
         tail = self._tails.get(rest)
         if tail is None:
             tail = self._tails[rest] = _Tail(rest)

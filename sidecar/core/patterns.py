@@ -29,6 +29,7 @@ type Segment = str | tuple[str, str] | None
 """A part of a path pattern: a literal, (before, after) around a "*", or None for "**"."""
 
 _FOREIGN: Final = re.compile(r'[\^|{}\[\]<>"`]')
+_MAX_SEGMENTS: Final = 100  # a trie is compiled by recursion
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -65,6 +66,8 @@ def _problem_of_path(pattern: str) -> str | None:
         return f"ends with a slash; write {bare}/** for all below it, or {bare or '/'} for that path alone"
     if "//" in pattern:
         return "holds an empty segment; write single slashes"
+    if pattern.count("/") > _MAX_SEGMENTS:
+        return f"has more than {_MAX_SEGMENTS} segments; write ** for the rest"
     return None
 
 

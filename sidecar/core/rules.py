@@ -123,7 +123,7 @@ def _covered(methods: frozenset[bytes]) -> frozenset[bytes] | None:
 def _segments(path: str) -> list[str]:
     segments = path.split("/")
     del segments[0]
-    if not segments[-1]:
+    if segments and not segments[-1]:
         segments.pop()  # a slash at the end makes no difference
     return segments
 
