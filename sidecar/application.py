@@ -62,6 +62,9 @@ class Observer(Protocol):
     def event(self, name: str, fields: Sequence[tuple[str, str | int | float | None]]) -> None:
         """Something of `core.reasons.EVENTS` happened."""
 
+    def defect(self, where: str, request_id: str) -> None:
+        """Log the exception being handled: a defect of ours, refused with 500 or by closing."""
+
     def provider_call(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         """A call to a provider ended: outcome "ok", "refused", "unavailable"."""
 

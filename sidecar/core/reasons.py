@@ -50,6 +50,7 @@ REASONS: Final[dict[str, str]] = {
     "upstream_unavailable": "the upstream can't be reached",
     "upstream_broken": "the upstream answered with something that is not HTTP, or broke off",
     "upstream_timeout": "the upstream did not answer in time",
+    "client_gone": "the client went away, or took nothing, before its answer was complete",
     "internal_error": "a defect of ours: refused",
 }
 
@@ -62,4 +63,6 @@ EVENTS: Final[dict[str, str]] = {
     "session_signed_out": "a session was signed out by its user",
     "session_revoked": "a session was revoked",
     "provider_call_failed": "a call to a provider failed",
+    "certificate_reloaded": "a certificate file has changed and is in use",
+    "certificate_refused": "a certificate file has changed and can't be used; the last good one stays",
 }

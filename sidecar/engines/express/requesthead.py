@@ -1,0 +1,263 @@
+"""The head of a request: bytes in, the parts of a RequestHead out, or a refusal.
+
+httptools checks tokens, field syntax and line ends. What it lets pass (each a test of its name) is refused
+here: protocols and versions other than HTTP/1.0 and 1.1, more than one space in the request line, a
+fragment in the target, a missing or second Host, Transfer-Encoding in HTTP/1.0, beside Content-Length, or
+anything but `chunked`; too large a head. RFC 9112 §2.2, §3, §5, §6.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from sidecar.core.errors import BadRequest
+from sidecar.core.http import HeaderPair
+from sidecar.core.runtime import Limits
+from sidecar.engines.express.fields import (
+    CLOSE,
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    KEEP_ALIVE,
+    KINDS,
+    TRANSFER_ENCODING,
+    classify,
+    connection_options,
+    parse_length,
+)
+
+__all__ = ["HeadRefused", "RequestParser"]
+
+_END: Final = b"\r\n\r\n"
+# A method is at most 17 letters in llhttp's table; a version is 8. What is longer is the target's.
+_LINE_ROOM: Final = 32
+
+
+class HeadRefused(BadRequest):
+    """A head that is not one, or is too large; `status` is the answer, `code` a reason of the core's."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        """Derive the reason from the status: it is the same for all of its kind."""
+        super().__init__("too_large" if status in {414, 431} else "invalid_request", detail)
+        self.status = status
+
+
+class RequestParser:
+    """Reads one whole head at a time; the results are its attributes until the next call.
+
+    One object serves all connections of a loop: no state outlives a call but the llhttp object, which is
+    replaced whenever it may expect something other than a new head.
+    """
+
+    __slots__ = (
+        "_heads",
+        "_limits",
+        "_llhttp",
+        "_marked",
+        "expects_continue",
+        "framing",
+        "headers",
+        "is_11",
+        "is_chunked",
+        "keep_alive",
+        "length",
+        "method",
+        "target",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin with a fresh parser; the attributes are set by `parse`."""
+        self._limits = limits
+        self._llhttp = HttpRequestParser(self)
+        self._heads = 0
+        self._marked: list[tuple[int, bytes]] = []
+        self.headers: list[HeaderPair] = []
+        self.method = b""
+        self.target = b""
+        self.is_11 = True
+        self.keep_alive = True
+        self.length = 0
+        self.framing = b""
+        self.is_chunked = False
+        self.expects_continue = False
+
+    # What llhttp calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field, and mark it when framing depends on it."""
+        try:
+            kind = KINDS[name]
+        except KeyError:
+            kind = classify(name)
+        if kind:
+            self._marked.append((kind, value))
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Count heads."""
+        self._heads += 1
+
+    # What a connection calls.
+
+    def parse(self, data: bytes) -> int:
+        """Read the head at the start of `data`; return where it ends, 0 when its end has not arrived.
+
+        Raises HeadRefused: the peer's fault; the connection can't be used any more.
+        """
+        if data.endswith(_END) and self._parse_alone(data):
+            return len(data)
+        return self._parse_first(data)
+
+    def _parse_alone(self, data: bytes) -> bool:
+        """Read `data` as one head and nothing else; False when that can't be said, whatever the cause.
+
+        The short way for nearly all requests: spares the search for the end of the head. That exactly one
+        head was complete, that it announces no body, and that the data ends as a head does, leaves room for
+        nothing else.
+        """
+        self.headers = []
+        self._marked = []
+        self._heads = 0
+        try:
+            self._llhttp.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._heads = 0
+        if self._heads != 1 or len(data) > self._limits.max_head_bytes:
+            self._llhttp = HttpRequestParser(self)
+            return False
+        try:
+            self._read_line(data[: data.find(b"\r\n")])
+            self._read_marked()
+        except HeadRefused:
+            self._llhttp = HttpRequestParser(self)
+            return False
+        if self.length or self.is_chunked:
+            # A body may follow within `data`, and end as a head does.
+            self._llhttp = HttpRequestParser(self)
+            return data.find(_END) + len(_END) == len(data)
+        if not self.keep_alive:
+            self._llhttp = HttpRequestParser(self)
+        return True
+
+    def _parse_first(self, data: bytes) -> int:
+        """Read the first head of `data`: the definition, of which `_parse_alone` is the short form."""
+        skipped = 0
+        # RFC 9112 §2.2: an empty line before a request is ignored; some clients send one after a form.
+        while data.startswith(b"\r\n", skipped):
+            skipped += 2
+        end = data.find(_END, skipped)
+        self._check_beginning(data, skipped, end)
+        if end < 0:
+            return 0
+        end += len(_END)
+        self.headers = []
+        self._marked = []
+        # Always a fresh parser, and for no more than this head: nothing is left over in either direction.
+        llhttp = HttpRequestParser(self)
+        try:
+            llhttp.feed_data(data[skipped:end])
+        except HttpParserUpgrade:
+            pass  # it stops here for any Upgrade and for CONNECT; the body is framed by us
+        except HttpParserError as error:
+            # llhttp's reasons are constants; nothing of the peer's is in them.
+            raise HeadRefused(400, str(error)) from error
+        self._read_line(data[skipped : data.find(b"\r\n", skipped)])
+        self._read_marked()
+        return end
+
+    def _check_beginning(self, data: bytes, start: int, end: int) -> None:
+        """Refuse what can't become a head, as soon as it can be seen, and what is too large."""
+        size = (end if end >= 0 else len(data)) - start
+        line_end = data.find(b"\r\n", start)
+        line = (line_end if line_end >= 0 else len(data)) - start
+        if line > self._limits.max_target_bytes + _LINE_ROOM:
+            raise HeadRefused(414, "request line too long")
+        if size > self._limits.max_head_bytes:
+            raise HeadRefused(431, "head too large")
+        if end >= 0:
+            return
+        # RFC 9112 §2.2: a bare LF may end a line; we are strict, since two servers that differ here can be
+        # played against each other.
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise HeadRefused(400, "bare LF")
+        if size and not 0x41 <= data[start] <= 0x5A:  # noqa: PLR2004  A to Z: how llhttp's methods begin
+            raise HeadRefused(400, "not a request")
+        if line_end >= 0:
+            self._read_line(data[start:line_end])
+
+    def _read_line(self, line: bytes) -> None:
+        """Read the request line (RFC 9112 §3): exactly two spaces, HTTP/1.0 or 1.1.
+
+        llhttp takes several spaces, HTTP/0.9 and 2.0, RTSP and ICE.
+        """
+        parts = line.split(b" ")
+        if len(parts) != 3:  # noqa: PLR2004
+            raise HeadRefused(400, "malformed request line")
+        self.method, self.target, version = parts
+        # llhttp skips line ends before a method; here they would become part of it.
+        if not self.method.isalpha() and self.method != b"M-SEARCH":
+            raise HeadRefused(400, "malformed method")
+        if version == b"HTTP/1.1":
+            self.is_11 = True
+        elif version == b"HTTP/1.0":
+            self.is_11 = False
+        else:
+            raise HeadRefused(400, "unsupported protocol version")
+        if len(self.target) > self._limits.max_target_bytes:
+            raise HeadRefused(414, "target too long")
+        # RFC 9112 §3.2: a target has no fragment. Servers cut it off, or don't: two readings.
+        if self.target.find(b"#") >= 0:  # `in` takes four times as long for bytes
+            raise HeadRefused(400, "fragment in target")
+
+    def _read_marked(self) -> None:
+        """Read what framing and connection handling depend on."""
+        if len(self.headers) > self._limits.max_headers:
+            raise HeadRefused(431, "too many fields")
+        hosts = options = 0
+        length = -1
+        self.is_chunked = self.expects_continue = False
+        self.framing = b""
+        for kind, value in self._marked:
+            if kind == HOST:
+                hosts += 1
+            elif kind == CONNECTION:
+                options |= connection_options(value)
+            elif kind == CONTENT_LENGTH:
+                length = self._read_length(value, length)
+            elif kind == TRANSFER_ENCODING:
+                self._read_encoding(value)
+            elif kind == EXPECT:
+                self._read_expect(value)
+        # RFC 9112 §3.2: 1.1 without Host, or any request with two of them, is 400.
+        if hosts != 1 and (hosts or self.is_11):
+            raise HeadRefused(400, "missing or second Host")
+        if self.is_chunked and length >= 0:
+            # RFC 9112 §6.1 allows to let Transfer-Encoding win; that is how requests are smuggled.
+            raise HeadRefused(400, "Transfer-Encoding beside Content-Length")
+        self.length = max(length, 0)
+        self.keep_alive = not options & CLOSE and (self.is_11 or bool(options & KEEP_ALIVE))
+
+    def _read_length(self, value: bytes, earlier: int) -> int:
+        length = parse_length(value)
+        if length < 0 or earlier >= 0:
+            raise HeadRefused(400, "malformed or second Content-Length")
+        self.framing = b"Content-Length: %d\r\n" % length
+        return length
+
+    def _read_encoding(self, value: bytes) -> None:
+        # RFC 9112 §6.1: with HTTP/1.0 the framing is faulty. Other codings than chunked would be 501; no
+        # client sends one but to confuse.
+        if not self.is_11 or self.is_chunked or value.strip(b" \t").lower() != b"chunked":
+            raise HeadRefused(400, "unusable Transfer-Encoding")
+        self.is_chunked = True
+        self.framing = b"Transfer-Encoding: chunked\r\n"
+
+    def _read_expect(self, value: bytes) -> None:
+        if not self.is_11:
+            return  # RFC 9110 §10.1.1: ignored in an HTTP/1.0 request
+        if value.strip(b" \t").lower() != b"100-continue":
+            raise HeadRefused(417, "unknown expectation")
+        self.expects_continue = True
