@@ -72,7 +72,9 @@ class Observer(Protocol):
 class Application(Protocol):
     """Everything that an engine needs to serve."""
 
-    observer: Observer
+    @property
+    def observer(self) -> Observer:
+        """Return who is told what happens."""
 
     def decide(self, head: RequestHead) -> Decision:
         """Decide at the head. Never raises: a defect is a Respond with 500."""

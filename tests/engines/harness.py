@@ -369,7 +369,7 @@ class ScriptedUpstream:
             self.address = f"unix:{path}"
         else:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, **options)  # type: ignore[arg-type]
-            self.address = "127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+            self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
