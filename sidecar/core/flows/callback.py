@@ -149,7 +149,9 @@ def _with_transaction(call: Call, under_way: Transaction, parameters: Parameters
         return _refused(call, error, under_way, cleared)
     yield Emit(event="login_succeeded", fields=_success_fields(call, session))
     return_to = safe_return_url(call.site, under_way.return_to)
-    return redirect(call, return_to, "login_completed", (*set_cookies, *cleared))
+    entropy = call.state.surroundings.entropy
+    completed = transaction.completed(call.site, under_way, session.created_at, entropy)
+    return redirect(call, return_to, "login_completed", (*set_cookies, *cleared, completed))
 
 
 def _provider_of(call: Call, under_way: Transaction) -> Provider:

@@ -12,6 +12,7 @@ jwks             the public keys of the signed assertion
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import assertion, refusals
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.decision import Decision
     from sidecar.core.flows.call import Call
+    from sidecar.core.http import HeaderPair
     from sidecar.core.runtime import Site
     from sidecar.core.session import Session
 
@@ -174,14 +176,29 @@ def _fresh(call: Call, answer: Callable[[Session], Respond]) -> Decision:
     is_due = refresh_due(session, call.site.session, call.now)
     if not is_due or sessions.refresh_postponed_until(session.id) > call.now:
         return answer(session)
-    return refresh_then(call, lambda renewed, cookies: _with_cookies(answer(renewed), cookies))
+
+    def then(renewed: Session, cookies: tuple[bytes, ...]) -> Respond:
+        respond = answer(renewed)
+        said_yes = respond.note.reason == "auth_endpoint"
+        return _with_headers(
+            respond, (*(_assertion(call, renewed) if said_yes else ()), *set_cookie_pairs(cookies))
+        )
+
+    return refresh_then(call, then)
 
 
-def _with_cookies(respond: Respond, cookies: tuple[bytes, ...]) -> Respond:
+def _assertion(call: Call, session: Session) -> tuple[HeaderPair, ...]:
+    """Return the signed assertion, where the site has one, for an answer that the gate did not prepare."""
+    for plan in call.state.plans.of(call.runtime).sites:
+        if plan.site is call.site and plan.signer is not None:
+            edits, _ = plan.signer.edits(session, call.now)
+            return edits.pairs
+    return ()
+
+
+def _with_headers(respond: Respond, added: tuple[HeaderPair, ...]) -> Respond:
     response = respond.response
-    headers = (*response.headers, *set_cookie_pairs(cookies))
-    renewed = Response(status=response.status, headers=headers, body=response.body, page=response.page)
-    return Respond(renewed, respond.note)
+    return Respond(replace(response, headers=(*response.headers, *added)), respond.note)
 
 
 def _jwks(call: Call) -> Decision:

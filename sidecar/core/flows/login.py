@@ -35,7 +35,8 @@ def begin(call: Call, return_to: str) -> Flow:
     provider = _only_provider(site)
     if provider is None or site.sign_in == "page":
         return Flow("login", _to_sign_in(call, return_to), head=call.head, site=site)
-    return begin_with(call, provider, return_to)
+    attempts = transaction.attempts_before(site, call.cookies, call.now)
+    return begin_with(call, provider, return_to, attempts=attempts)
 
 
 def begin_with(
@@ -49,8 +50,8 @@ def begin_with(
 ) -> Flow:
     """Send the browser to `provider`. `return_to` has been checked.
 
-    `attempts` are the logins in a row that came back without their cookie: after three of them a page
-    explains instead of going round once more. `cookies` are further Set-Cookie values for the answer.
+    `attempts` are the logins in a row that came to nothing, because the browser kept this cookie or that one
+    not: after three of them a page explains instead of going round once more. `cookies` are further Set-Cookie values for the answer.
     """
     if attempts >= transaction.MAX_ATTEMPTS:
         return Flow("login", _stop_loop(call, return_to), head=call.head, site=call.site)
