@@ -9,7 +9,6 @@ have had to; a stolen cookie never comes back to life. `floor` above zero tells 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -70,11 +69,12 @@ class RevocationList:
         dropped = 0
         for session_id in self._buckets.pop(bucket):
             # An id that was revoked again for longer stands in a later bucket too and stays.
-            if _bucket(self._until.get(session_id, math.inf)) == bucket:
+            until = self._until.get(session_id)
+            if until is not None and _bucket(until) == bucket:
                 del self._until[session_id]
                 dropped += 1
         return dropped
 
 
 def _bucket(until: float) -> int:
-    return int(until // _BUCKET_SECONDS) if math.isfinite(until) else -1
+    return int(until // _BUCKET_SECONDS)

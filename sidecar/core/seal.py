@@ -6,8 +6,9 @@
     nonce      = 12 random bytes
     ciphertext = AES-256-GCM (NIST SP 800-38D) with a 16-byte tag
 
-The associated data are purpose, name and site, each with its length in front, so that a login's cookie does
-not open as a session, nor one site's cookie at another (S33). Each purpose has a key of its own, derived by
+The associated data are version and key id, then purpose, name and site, each with its length in front, so
+that no part of a token can be altered, a login's cookie does not open as a session, nor one site's cookie at
+another (S33). Each purpose has a key of its own, derived by
 HKDF-SHA256 (RFC 5869) from the operator's; what is sealed in development mode is derived under another
 label, so it never opens in normal mode although the key may be the same (S72).
 
@@ -145,10 +146,10 @@ class KeyRing:
         self, plaintext: bytes, *, purpose: str, name: bytes, site: str, entropy: Callable[[int], bytes]
     ) -> bytes:
         """Return `plaintext` sealed for `purpose`, `name` and `site`, as base64url text."""
-        nonce = entropy(_NONCE_BYTES)
-        associated = _associated_data(purpose, name, site)
+        header, nonce = _VERSION + self._first.id, entropy(_NONCE_BYTES)
+        associated = _associated_data(header, purpose, name, site)
         ciphertext = self._first.cipher(purpose).encrypt(nonce, plaintext, associated)
-        return encode_base64url(_VERSION + self._first.id + nonce + ciphertext)
+        return encode_base64url(header + nonce + ciphertext)
 
     def open(self, token: bytes, *, purpose: str, name: bytes, site: str) -> bytes:
         """Return what was sealed for the same purpose, name and site.
@@ -158,20 +159,18 @@ class KeyRing:
         if not sealed_length(0) <= len(token) <= MAX_TOKEN_BYTES:
             raise InvalidCookie("sealed_invalid")
         data = decode_base64url(token)
-        if data[:1] != _VERSION:
-            raise InvalidCookie("sealed_invalid")
-        # An unknown key id is tried with the first key and fails there: as much work as for a wrong tag, so
-        # that the time tells nobody which keys there are (S33).
-        key = self._by_id.get(data[1:_HEADER_BYTES], self._first)
-        nonce = data[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
-        associated = _associated_data(purpose, name, site)
+        header, nonce = data[:_HEADER_BYTES], data[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
+        # Another version or key id than ours is tried with the first key and fails there, both being
+        # associated data: as much work as for a wrong tag, so that the time tells nobody what was wrong.
+        key = self._by_id.get(header[len(_VERSION) :], self._first)
+        associated = _associated_data(header, purpose, name, site)
         try:
             return key.cipher(purpose).decrypt(nonce, data[_HEADER_BYTES + _NONCE_BYTES :], associated)
         except InvalidTag as error:
             raise InvalidCookie("sealed_invalid") from error
 
 
-def _associated_data(purpose: str, name: bytes, site: str) -> bytes:
-    """Join the three unambiguously: each with its length in front."""
+def _associated_data(header: bytes, purpose: str, name: bytes, site: str) -> bytes:
+    """Join them unambiguously: the header has one length, each of the others has its length in front."""
     parts = (purpose.encode(), name, site.encode())
-    return b"".join(len(part).to_bytes(4) + part for part in parts)
+    return header + b"".join(len(part).to_bytes(4) + part for part in parts)
