@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import refusals
-from sidecar.core.decision import Forward, Note, Respond
+from sidecar.core.decision import Flow, Forward, Note, Respond
 from sidecar.core.errors import BadRequest
 from sidecar.core.hosts import is_loopback_name, parse_authority
 from sidecar.core.http import NO_STORE, Response, header_values
@@ -36,7 +36,7 @@ from sidecar.core.sessioncookie import recall
 from sidecar.core.visit import AUTH, Visit
 
 if TYPE_CHECKING:
-    from sidecar.core.decision import Decision
+    from sidecar.core.decision import Decision, Steps
     from sidecar.core.http import RequestHead
     from sidecar.core.plan import Plan, SitePlan
     from sidecar.core.runtime import Runtime
@@ -54,6 +54,7 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
     plan = state.plans.of(runtime)
     headers = head.headers
     site: SitePlan | None = None
+    decision: Decision
     try:
         # Browsers send Host first, spelled as configured: one look-up for nearly every request.
         if headers and headers[0][0] == b"Host":
@@ -62,10 +63,15 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
             site = plan.hosts.find(_single_host(head))
         if site is None:
             return _unknown_host(plan, head)
-        return _decide(site, runtime, state, head)
+        decision = _decide(site, runtime, state, head)
     except BadRequest as error:
         refusal = refusals.refuse(None if site is None else site.site, error.code, 400, head.request_id, head)
-        return Respond(refusal.response, replace(refusal.note, detail=error.detail))
+        decision = Respond(refusal.response, replace(refusal.note, detail=error.detail))
+    if isinstance(decision, Forward) or site is None or not site.banner:
+        return decision
+    if isinstance(decision, Respond):
+        return _marked(site, decision)
+    return replace(decision, steps=_marked_steps(site, decision))
 
 
 def _decide(site: SitePlan, runtime: Runtime, state: State, head: RequestHead) -> Decision:
@@ -118,6 +124,17 @@ def _decide(site: SitePlan, runtime: Runtime, state: State, head: RequestHead) -
             )
     visit = Visit(site, runtime, state, head, parsed, forwarded, kept, cookie, now)
     return visit.admit(rules, has_upgrade=has_upgrade)
+
+
+def _marked(site: SitePlan, respond: Respond) -> Respond:
+    """Put the development banner on an answer of ours (S72); a Forward carries it in `finish`."""
+    response = respond.response
+    return Respond(replace(response, headers=(*response.headers, *site.banner)), respond.note)
+
+
+def _marked_steps(site: SitePlan, flow: Flow) -> Steps[Respond | Forward]:
+    result = yield from flow.steps
+    return _marked(site, result) if isinstance(result, Respond) else result
 
 
 def _single_host(head: RequestHead) -> bytes:

@@ -98,6 +98,7 @@ class SitePlan:
         "_other_cookies",
         "_public_notes",
         "_routes",
+        "banner",
         "finish",
         "forwarded",
         "has_foreign_cookies",
@@ -132,9 +133,10 @@ class SitePlan:
         is_only = len(self._routes) == 1 and not self._routes[0].prefix
         self.only_route = self._routes[0] if is_only else None
         self.signer = None if site.headers.assertion is None else Signer(site.headers.assertion)
+        self.banner = _banner(site.dev_banner)
         self.finish = Finish(
             own_cookie_names=own_cookie_names(p.cookie for p in runtime.sites),
-            set_headers=_banner(site.dev_banner),
+            set_headers=self.banner,
         )
         self._public_notes: dict[int, tuple[Rule, Note]] = {}
 

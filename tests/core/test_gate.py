@@ -828,6 +828,23 @@ class TestAssertion:
         assert third != first
 
 
+class TestDevelopment:
+    def test_every_answer_is_marked(self) -> None:
+        """S72: forwarded, refused, malformed, and what a flow ends in."""
+        world = World((site(dev_banner="embedded provider", sign_in="page"),))
+        banner = (b"Doorward-Development", b"embedded provider")
+        assert banner in world.forward(b"/public/").finish.set_headers
+        for target in (b"/elsewhere", b"*", b"/oauth2/sign_in"):
+            assert banner in world.respond(target).response.headers
+        flow = world.flow(b"/app/", *HTML)
+        with pytest.raises(StopIteration) as ended:
+            next(flow.steps)
+        assert banner in ended.value.value.response.headers
+
+    def test_otherwise_none_is(self) -> None:
+        assert World().forward(b"/public/").finish.set_headers == ()
+
+
 class TestDefence:
     @given(
         st.binary(max_size=40),
