@@ -113,6 +113,10 @@ class Agent:
         twin.jar = dict(self.jar)
         return twin
 
+    def cookie_header(self, url: str) -> str:
+        """Return the Cookie field that goes with a same-origin request, for clients of another kind."""
+        return self._cookie_header("GET", url, None, is_navigation=True)
+
     def cookies(self, host: str = "localhost") -> list[Cookie]:
         return [cookie for cookie in self.jar.values() if cookie.host == host]
 

@@ -92,7 +92,7 @@ class Doorward:
             "access": _AUTHENTICATED,
             **({"provider": provider} if provider else {}),
             **({"upstreams": upstreams} if upstreams else {}),
-            **settings,
+            **{name: value for name, value in settings.items() if value is not None},
         }
         self._stack = ExitStack()
         self._started = 0

@@ -18,6 +18,7 @@ import html
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.blackbox.httpserver import Answer, HttpServer, Received
@@ -25,7 +26,7 @@ from tests.blackbox.httpserver import Answer, HttpServer, Received
 if TYPE_CHECKING:
     from websockets.sync.server import ServerConnection
 
-__all__ = ["Upstream", "piece_of_download", "sha256_of_download", "upstream_application"]
+__all__ = ["Application", "Upstream", "piece_of_download", "sha256_of_download", "upstream_application"]
 
 _PIECE = bytes(range(256)) * 256
 _RELEASE_SECONDS = 30.0
@@ -120,6 +121,14 @@ class Upstream(HttpServer):
         return Answer(headers=headers, body=b"set\n")
 
 
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The running application, and the `upstreams` of a configuration that leads to it."""
+
+    upstream: Upstream
+    upstreams: dict[str, str]
+
+
 def _echo_messages(connection: ServerConnection) -> None:
     request = connection.request
     assert request is not None
@@ -132,8 +141,8 @@ def _echo_messages(connection: ServerConnection) -> None:
 
 
 @contextlib.contextmanager
-def upstream_application() -> Iterator[tuple[Upstream, dict[str, str]]]:
-    """Run the application; yield it, and the `upstreams` of the configuration that lead to it."""
+def upstream_application() -> Iterator[Application]:
+    """Run the application until the block ends."""
     from websockets.sync.server import serve
 
     with (
@@ -143,4 +152,4 @@ def upstream_application() -> Iterator[tuple[Upstream, dict[str, str]]]:
         assert isinstance(upstream, Upstream)
         threading.Thread(target=websockets.serve_forever, daemon=True).start()
         port = websockets.socket.getsockname()[1]
-        yield upstream, {"/": upstream.url, "/ws": f"http://127.0.0.1:{port}"}
+        yield Application(upstream, {"/": upstream.url, "/ws": f"http://127.0.0.1:{port}"})
