@@ -101,7 +101,12 @@ def _write_switch(value: object) -> str:
     return str(value).lower()
 
 
-Text = Annotated[str, BeforeValidator(_text), Kind("text")]
+Text = Annotated[
+    str,
+    BeforeValidator(_text),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+    Kind("text"),
+]
 Whole = Annotated[int, BeforeValidator(_whole), Kind("whole number")]
 Switch = Annotated[bool, BeforeValidator(_switch), Kind("true or false", _write_switch)]
 Scalar = Annotated[
@@ -166,10 +171,11 @@ Duration = Annotated[
     BeforeValidator(_duration),
     WithJsonSchema(
         {
+            "$comment": "duration",
             "anyOf": [
-                {"type": "string", "pattern": f"^(?=[0-9]){_DURATION_PATTERN}$|^[0-9]+$"},
+                {"type": "string", "pattern": f"^(?=[0-9]){_DURATION_PATTERN}$|^[0-9]+$|[$][{{]"},
                 {"type": "number", "exclusiveMinimum": 0},
-            ]
+            ],
         }
     ),
     Kind("duration", duration_text),
@@ -202,10 +208,11 @@ Size = Annotated[
     BeforeValidator(_size),
     WithJsonSchema(
         {
+            "$comment": "size",
             "anyOf": [
-                {"type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB)?$"},
-                {"type": "integer", "minimum": 1},
-            ]
+                {"type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB)?$|[$][{]"},
+                {"type": "number", "minimum": 1},
+            ],
         }
     ),
     Kind("size", size_text),

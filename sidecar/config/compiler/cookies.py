@@ -16,9 +16,8 @@ __all__ = ["compile_cookie", "refuse_collisions"]
 
 _HOST: Final = "__Host-"
 _SECURE: Final = "__Secure-"
-_SAME_SITE: Final[dict[str, Literal["Lax", "Strict", "None"]]] = {
+_SAME_SITE: Final[dict[str, Literal["Lax", "None"]]] = {
     "lax": "Lax",
-    "strict": "Strict",
     "none": "None",
 }
 
@@ -125,15 +124,12 @@ def refuse_collisions(context: Context, sites: Iterable[tuple[Path, Site]]) -> N
     seen: list[tuple[Path, Site]] = []
     for path, site in sites:
         for _, other in seen:
-            if (
-                _cookie_names(other) & _cookie_names(site)
-                and _share(other, site)
-                and not other.hosts & site.hosts
-            ):
+            if _cookie_names(other) & _cookie_names(site) and _share(other, site):
+                name = site.cookie.session_name.decode()
                 context.refuse(
                     (*path, "cookie"),
-                    f"has the name {quoted(site.cookie.session_name.decode())} of the site {other.name}'s, and"
-                    " browsers would send each to both; give one of them another cookie.name",
+                    f"has the name {quoted(name)} of the site {other.name}'s, and browsers would send each to"
+                    " both; give one of them another cookie.name",
                     (*path, "public_url"),
                     at_key=True,
                 )

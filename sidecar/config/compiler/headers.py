@@ -57,7 +57,7 @@ def _rules(sources: Mapping[str, str | HeaderSource]) -> list[HeaderRule]:
 
 
 def _merged(presets: Iterable[HeaderRule], own: Iterable[HeaderRule]) -> tuple[HeaderRule, ...]:
-    """Return each header once: the operator's own goes before a preset's, a later preset before an earlier."""
+    """Return each header once: the operator's own goes before a preset's, a later preset's before others."""
     merged: dict[str, HeaderRule] = {}
     for rule in (*presets, *own):
         merged[rule.name.lower()] = rule

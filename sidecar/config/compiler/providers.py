@@ -164,8 +164,8 @@ class _Part:
         if settings.response_mode == "form_post" and self.public_url.scheme == "http" and not is_local:
             self.context.refuse(
                 (*self.path, "response_mode"),
-                "form_post needs https: the answer comes by a POST from the provider's page, and browsers send the"
-                " login's cookie with that only if it is SameSite=None and Secure; write query",
+                "form_post needs https: the answer comes by a POST from the provider's page, and browsers"
+                " send the login's cookie with that only if it is SameSite=None and Secure; write query",
                 (*self.path[:-1], "public_url"),
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from sidecar.config.models.base import Model, SecretForm
 from sidecar.config.problems import quoted
@@ -23,6 +23,18 @@ def _cookie_name(text: str) -> str:
 CookieName = Annotated[Text, AfterValidator(_cookie_name), Kind("cookie name")]
 
 
+def _same_site(text: str) -> str:
+    if text == "strict":
+        raise complaint(
+            '"strict" would lose the login on its way back: browsers keep such a cookie from a visit that begins'
+            " at another site, as the return from the provider does; write lax"
+        )
+    return text
+
+
+SameSite = Annotated[Literal["lax", "none"], BeforeValidator(_same_site)]
+
+
 class CookieSettings(Model):
     """Our cookies. On loopback over http their names carry the port and no `__Host-`."""
 
@@ -30,6 +42,7 @@ class CookieSettings(Model):
         default="doorward",
         description=(
             "The session cookie's name. `__Host-` (with `domain`: `__Secure-`) is put in front of it."
+        )
         ),
         examples=["doorward"],
     )
@@ -38,21 +51,20 @@ class CookieSettings(Model):
         description=(
             "Shares the cookies with all hosts below this domain. Each of them can then read and replace"
             " them: leave it out unless one login must serve several hosts."
+        )
         ),
         examples=["example.com"],
     )
-    same_site: Literal["lax", "strict", "none"] = Field(
+    same_site: SameSite = Field(
         default="lax",
-        description=(
-            "`none` lets the site work inside other sites' frames; `strict` shows the sign-in page when"
-            " somebody comes by a link from elsewhere."
-        ),
+        description="`none` lets the site work inside other sites' frames; it needs https.",
         examples=["none"],
     )
     partitioned: Switch = Field(
         default=False,
         description=(
             "Keeps the cookies apart for each site that embeds us (CHIPS); with `same_site: none` only."
+        )
         ),
         examples=[True],
     )
@@ -73,6 +85,7 @@ class SessionSettings(Model):
         description=(
             "Keys of 32 bytes: as base64, or a file of 32 bytes or of base64. The first seals, all of them"
             " open. `doorward keys new` makes one."
+        )
         ),
         examples=[[{"file": "/run/secrets/session-key"}]],
     )

@@ -58,6 +58,7 @@ class SiteSettings(Model):
     public_url: OriginText = Field(
         description=(
             "The URL under which browsers reach the site: scheme, host, port. https, but on loopback."
+        )
         ),
         examples=["https://app.example.com"],
     )
@@ -81,14 +82,16 @@ class SiteSettings(Model):
         description=(
             "Upstreams by path: the longest path that the request's is, or is below of. `/` is for all the"
             " rest."
+        )
         ),
         examples=[{"/": "http://127.0.0.1:3000", "/api": "http://127.0.0.1:4000"}],
     )
     provider: ProviderSettings | None = Field(
         default=None,
         description=(
-            "Who logs people in; the callback to register there is <public_url><prefix>/callback. Either this"
-            " or `providers`."
+            "Who logs people in; the callback to register there is `<public_url><prefix>/callback`. Either"
+            " this or `providers`."
+        )
         ),
         examples=[{"type": "oidc", "issuer": "https://id.example.com", "client_id": "app"}],
     )
@@ -96,7 +99,8 @@ class SiteSettings(Model):
         default=None,
         description=(
             "Several providers by name, of which people choose one; each has a callback of its own,"
-            " <public_url><prefix>/callback/<name>."
+            " `<public_url><prefix>/callback/<name>`."
+        )
         ),
         examples=[{"staff": {"type": "oidc", "issuer": "https://id.example.com", "client_id": "app"}}],
     )
@@ -107,6 +111,7 @@ class SiteSettings(Model):
     access: Annotated[tuple[RuleSettings, ...], Field(min_length=1)] = Field(
         description=(
             "Who may do what: the first rule that matches decides, and where none does, nobody passes."
+        )
         ),
         examples=[[{"allow": "authenticated"}]],
     )
@@ -121,6 +126,7 @@ class SiteSettings(Model):
         description=(
             "`redirect` goes to the only provider at once, `page` shows our sign-in page first, which also"
             " keeps the #fragment of the URL."
+        )
         ),
         examples=["page"],
     )
@@ -131,9 +137,7 @@ class SiteSettings(Model):
     )
     return_hosts: tuple[HostText, ...] = Field(
         default=(),
-        description=(
-            "Further hosts that a login or sign-out may return to; `.example.com` is not a form: name each."
-        ),
+        description=("Further hosts that a login or sign-out may return to; none stands for those below it."),
         examples=[["docs.example.com"]],
     )
     csrf_check: Switch = Field(
@@ -141,6 +145,7 @@ class SiteSettings(Model):
         description=(
             "Refuses requests other than GET, HEAD and OPTIONS, and WebSockets, that a page of another origin"
             " sends with our cookie."
+        )
         ),
         examples=[False],
     )
@@ -149,6 +154,7 @@ class SiteSettings(Model):
         description=(
             "`fold`: a path that falls under another rule in small letters must satisfy both rules, for"
             " upstreams that serve /ADMIN as /admin. `exact`: the upstream tells them apart."
+        )
         ),
         examples=["exact"],
     )
