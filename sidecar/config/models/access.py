@@ -24,7 +24,6 @@ class Condition(Model):
         description=(
             "One of these users, exactly: values of the claim that is the user (the provider's"
             " `claims.user`)."
-        )
         ),
         examples=[["248289761001"]],
     )
@@ -111,7 +110,6 @@ class RuleSettings(Model):
         description=(
             "The whole path: `*` is one segment or a part of one, `/**` at the end everything below. A list"
             " means any of them."
-        )
         ),
         examples=["/api/admin/**"],
     )

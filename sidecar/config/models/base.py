@@ -48,7 +48,6 @@ class SecretSource(Model):
         description=(
             "A file that holds the secret; a newline at its end is not part of it. A relative path starts at"
             " the folder of the configuration file."
-        )
         ),
         examples=["/run/secrets/client"],
     )

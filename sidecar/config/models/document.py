@@ -32,7 +32,6 @@ class LongDocument(ProcessSettings):
         description=(
             "The sites, by name or as a list. Each has the keys of a site, which then do not stand at the"
             " top."
-        )
         ),
         examples=[{"wiki": {"public_url": "https://wiki.example.com"}}],
     )

@@ -79,7 +79,6 @@ class HeaderSource(Model):
         description=(
             "What of the session goes in: `user`, `email`, `groups`, `roles`, `preferred_username`, `name`,"
             " `subject`, `issuer`, `access_token`, `id_token`, or `claim:` and the path of a claim."
-        )
         ),
         examples=["access_token"],
     )
@@ -102,7 +101,6 @@ class AssertionSettings(Model):
         description=(
             "EC P-256 private keys, PEM: the first signs, all are published. `doorward keys assertion` makes"
             " one."
-        )
         ),
         examples=[[{"file": "/run/secrets/assertion.pem"}]],
     )
@@ -137,7 +135,6 @@ class HeaderSettings(Model):
         description=(
             "Further headers on requests to the upstream, each from a source; one of the same name in a"
             " preset is replaced."
-        )
         ),
         examples=[{"X-Department": "claim:department"}],
     )
@@ -154,7 +151,6 @@ class HeaderSettings(Model):
         description=(
             "Headers that clients may send although they look like identity headers. What we set ourselves is"
             " removed all the same."
-        )
         ),
         examples=[["X-Remote-Addr"]],
     )

@@ -119,7 +119,6 @@ class ProcessSettings(Model):
         description=(
             "Where health (/healthz), readiness (/readyz) and metrics (/metrics) are served, never on the"
             " public listener. Nothing listens unless this is set."
-        )
         ),
         examples=["127.0.0.1:9080"],
     )
@@ -128,7 +127,6 @@ class ProcessSettings(Model):
         description=(
             "TLS on the public listener. Without it, listen speaks plain HTTP: for loopback, or behind a"
             " proxy that does TLS."
-        )
         ),
     )
     trusted_proxies: tuple[TrustedProxy, ...] = Field(
@@ -137,7 +135,6 @@ class ProcessSettings(Model):
             "Networks of the proxies in front of us; `unix` stands for whoever connects to our unix socket."
             " X-Forwarded-* is read from these peers only, from everybody else it is removed; nobody is"
             " trusted by default."
-        )
         ),
         examples=[["10.0.0.0/8"]],
     )

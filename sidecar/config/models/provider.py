@@ -106,7 +106,6 @@ class ClaimSettings(Model):
         description=(
             "Who somebody is, for `users` in rules and for X-Forwarded-User; of a list the first that is"
             " there. `sub` is the only claim that a provider never gives to somebody else."
-        )
         ),
         examples=[["preferred_username", "sub"]],
     )
@@ -145,7 +144,6 @@ class ProviderSettings(Model):
             description=(
                 "How we authenticate at its token endpoint. `auto`: with `private_key` private_key_jwt, with"
                 " `client_secret` client_secret_basic, with neither none (a public client; PKCE protects it)."
-            )
             ),
             examples=["client_secret_post"],
         )
@@ -165,7 +163,6 @@ class ProviderSettings(Model):
         default=None,
         description=(
             "The audience of private_key_jwt; else the issuer. Some providers want the token endpoint's URL."
-        )
         ),
         examples=["https://id.example.com/token"],
     )
@@ -174,7 +171,6 @@ class ProviderSettings(Model):
         description=(
             "What we ask for. `openid` must be among them; `offline_access` brings a refresh token at many"
             " providers."
-        )
         ),
         examples=[["openid", "profile", "email", "offline_access"]],
     )
@@ -203,7 +199,6 @@ class ProviderSettings(Model):
         description=(
             "Endpoints that are not those of the discovery document, such as where browser and sidecar reach"
             " the provider by different names."
-        )
         ),
     )
     discovery: Switch = Field(
@@ -211,7 +206,6 @@ class ProviderSettings(Model):
         description=(
             "Whether to read the discovery document; else `endpoints` must name authorization, token and"
             " jwks."
-        )
         ),
         examples=[False],
     )
@@ -220,7 +214,6 @@ class ProviderSettings(Model):
         description=(
             "Where the discovery document is, when not below the issuer. The issuer it names is compared all"
             " the same."
-        )
         ),
         examples=["http://id.auth.svc.cluster.local/.well-known/openid-configuration"],
     )
@@ -244,7 +237,6 @@ class ProviderSettings(Model):
         description=(
             "An e-mail address that the provider does not call verified is refused; `false` is for providers"
             " that never say so and verify each address."
-        )
         ),
         examples=[False],
     )
@@ -289,7 +281,6 @@ class ProviderSettings(Model):
         description=(
             "Allows an http issuer and http endpoints beyond loopback: for an issuer inside a cluster."
             " Whoever can read or change that traffic can log in as anybody."
-        )
         ),
         examples=[True],
     )

@@ -23,13 +23,13 @@ def _cookie_name(text: str) -> str:
 CookieName = Annotated[Text, AfterValidator(_cookie_name), Kind("cookie name")]
 
 
-def _same_site(text: str) -> str:
-    if text == "strict":
+def _same_site(value: object) -> object:
+    if value == "strict":
         raise complaint(
-            '"strict" would lose the login on its way back: browsers keep such a cookie from a visit that begins'
-            " at another site, as the return from the provider does; write lax"
+            '"strict" would lose each login on its way back: browsers keep such a cookie from a visit that'
+            " began at another site, as the return from the provider does; write lax"
         )
-    return text
+    return value
 
 
 SameSite = Annotated[Literal["lax", "none"], BeforeValidator(_same_site)]
@@ -42,7 +42,6 @@ class CookieSettings(Model):
         default="doorward",
         description=(
             "The session cookie's name. `__Host-` (with `domain`: `__Secure-`) is put in front of it."
-        )
         ),
         examples=["doorward"],
     )
@@ -51,7 +50,6 @@ class CookieSettings(Model):
         description=(
             "Shares the cookies with all hosts below this domain. Each of them can then read and replace"
             " them: leave it out unless one login must serve several hosts."
-        )
         ),
         examples=["example.com"],
     )
@@ -64,7 +62,6 @@ class CookieSettings(Model):
         default=False,
         description=(
             "Keeps the cookies apart for each site that embeds us (CHIPS); with `same_site: none` only."
-        )
         ),
         examples=[True],
     )
@@ -85,7 +82,6 @@ class SessionSettings(Model):
         description=(
             "Keys of 32 bytes: as base64, or a file of 32 bytes or of base64. The first seals, all of them"
             " open. `doorward keys new` makes one."
-        )
         ),
         examples=[[{"file": "/run/secrets/session-key"}]],
     )

@@ -58,7 +58,6 @@ class SiteSettings(Model):
     public_url: OriginText = Field(
         description=(
             "The URL under which browsers reach the site: scheme, host, port. https, but on loopback."
-        )
         ),
         examples=["https://app.example.com"],
     )
@@ -82,7 +81,6 @@ class SiteSettings(Model):
         description=(
             "Upstreams by path: the longest path that the request's is, or is below of. `/` is for all the"
             " rest."
-        )
         ),
         examples=[{"/": "http://127.0.0.1:3000", "/api": "http://127.0.0.1:4000"}],
     )
@@ -91,7 +89,6 @@ class SiteSettings(Model):
         description=(
             "Who logs people in; the callback to register there is `<public_url><prefix>/callback`. Either"
             " this or `providers`."
-        )
         ),
         examples=[{"type": "oidc", "issuer": "https://id.example.com", "client_id": "app"}],
     )
@@ -100,7 +97,6 @@ class SiteSettings(Model):
         description=(
             "Several providers by name, of which people choose one; each has a callback of its own,"
             " `<public_url><prefix>/callback/<name>`."
-        )
         ),
         examples=[{"staff": {"type": "oidc", "issuer": "https://id.example.com", "client_id": "app"}}],
     )
@@ -111,7 +107,6 @@ class SiteSettings(Model):
     access: Annotated[tuple[RuleSettings, ...], Field(min_length=1)] = Field(
         description=(
             "Who may do what: the first rule that matches decides, and where none does, nobody passes."
-        )
         ),
         examples=[[{"allow": "authenticated"}]],
     )
@@ -126,7 +121,6 @@ class SiteSettings(Model):
         description=(
             "`redirect` goes to the only provider at once, `page` shows our sign-in page first, which also"
             " keeps the #fragment of the URL."
-        )
         ),
         examples=["page"],
     )
@@ -145,7 +139,6 @@ class SiteSettings(Model):
         description=(
             "Refuses requests other than GET, HEAD and OPTIONS, and WebSockets, that a page of another origin"
             " sends with our cookie."
-        )
         ),
         examples=[False],
     )
@@ -154,7 +147,6 @@ class SiteSettings(Model):
         description=(
             "`fold`: a path that falls under another rule in small letters must satisfy both rules, for"
             " upstreams that serve /ADMIN as /admin. `exact`: the upstream tells them apart."
-        )
         ),
         examples=["exact"],
     )

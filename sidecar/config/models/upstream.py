@@ -82,7 +82,6 @@ class UpstreamSettings(Model):
         description=(
             "How long an idle connection is kept. Less than the upstream keeps it (Node: 5s), so that no"
             " request meets a dying one."
-        )
         ),
         examples=["4s"],
     )
