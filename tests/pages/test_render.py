@@ -149,7 +149,7 @@ def test_nothing_is_fetched_from_anywhere(name: str) -> None:
     assert not page.values("srcset")
     assert [value[:5] for tag, key, value in page.attributes if (tag, key) == ("link", "href")] == ["data:"]
     assert "@import" not in page.text["style"]
-    assert set(re.findall(r"url\(([^)]*)\)", page.text["style"])) <= {"#glow", "#spill", "#halo"}
+    assert set(re.findall(r"url\(([^)]*)\)", page.text["style"])) <= {"#glow", "#spill", "#halo", "#bricks"}
 
 
 @pytest.mark.parametrize("name", PAGES)
