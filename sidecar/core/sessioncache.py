@@ -28,9 +28,9 @@ __all__ = ["KEY_BYTES", "CachedSession", "SessionCache", "key_of"]
 
 KEY_BYTES: Final = 32
 
-# What an entry costs besides the bytes of its Cookie field: the values of the session, the dictionary's
-# slot, and what the gate prepares for the first rules it meets. Held against tracemalloc by a test.
-_ENTRY_BYTES: Final = 5000
+# What an entry costs besides the bytes of its Cookie field and what they decode to: objects, the dictionary's
+# slot, and 2 KB for what the gate prepares. Held against tracemalloc by a test.
+_ENTRY_BYTES: Final = 3000
 _MAX_GRANTS: Final = 32
 # An entry with its flag set is passed over; but one `put` passes over a bounded number of them, so that no
 # request pays for a hundred thousand.
@@ -131,8 +131,8 @@ class SessionCache:
         entry.header = header
         entry.others = others
         entry.plain_start = plain_start
-        # Header and what was decoded from it are about as long as each other.
-        size = _ENTRY_BYTES + 2 * len(header) + len(others or b"")
+        # What was decoded from the field takes up to twice its length (text of a token, groups as objects).
+        size = _ENTRY_BYTES + 3 * len(header)
         if entry.size:
             self.bytes_used += size - entry.size
         entry.size = size

@@ -2,13 +2,13 @@
 
 A session that fits one cookie is sealed under the cookie's name. A larger one is cut into chunks, and each
 chunk is sealed by itself, under its own name (`<session_name>.0`, `.1`, ...), together with the random id of
-its set, its place and the number of chunks. So a chunk that somebody plants or alters is refused before it is
-joined to anything, chunks of different sets never meet (S32), and a set is a session only when it is complete.
+its set, its place and the number of chunks. So a chunk that somebody plants or alters is refused before it
+is joined to anything, chunks of different sets never meet (S32), and only a complete set is a session.
 
-A browser may send one name several times (a cookie for a path, one from a parent domain). Each is tried; what
-does not authenticate counts as not there. Two that authenticate are fine if they are the same session at
-different times, and the latest counts. Two different sessions are refused: nobody can tell which of them the
-person at the browser meant, and one of them may have been planted.
+A browser may send one name several times (a cookie for a path, one from a parent domain). Each is tried;
+what does not authenticate counts as not there. Two that authenticate are fine if they are the same session
+at different times, and the latest counts. Two different sessions are refused: nobody can tell which of them
+the person at the browser meant, and one of them may have been planted.
 
 Whoever sets a session deletes what the request showed of older ones, and in any case the other form's first
 name, because a login in another tab may have set that one meanwhile.
@@ -231,9 +231,17 @@ def _rebind(state: State, entry: CachedSession, header: bytes) -> bool:
     start, known = _plain_start(header, name), entry.plain_start
     if start < 0 or known < 0:
         return False
-    if header[start:].partition(b";")[0] != entry.header[known:].partition(b";")[0]:
+    end, known_end = header.find(b";", start), entry.header.find(b";", known)
+    pair = header[start:] if end < 0 else header[start:end]
+    if pair != (entry.header[known:] if known_end < 0 else entry.header[known:known_end]):
         return False
-    state.sessions.rebind(entry, header, without(header, partial(is_own_name, entry.site.cookie)), start)
+    if entry.site.cookie.transaction_name in header:
+        others = without(header, partial(is_own_name, entry.site.cookie))
+    else:
+        # The same cut, four times as fast: there is nothing but this one pair to take out.
+        after = b"" if end < 0 else header[end + 1 :].lstrip(b" \t")
+        others = (header[:start] + after if after else header[: max(0, start - 2)]) or None
+    state.sessions.rebind(entry, header, others, start)
     return True
 
 

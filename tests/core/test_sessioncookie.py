@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.cookies import parse_cookies
+from sidecar.core.cookies import is_own_name, parse_cookies
 from sidecar.core.errors import InvalidToken
 from sidecar.core.runtime import Origin, SessionPolicy, Site
 from sidecar.core.seal import KeyRing
@@ -468,5 +468,7 @@ class TestRecall:
             entry = recall(SITE, state, header, NOW)
             if entry is not None:
                 assert fresh.session == entry.session
+                others = [pair for pair in parse_cookies(header) if not is_own_name(COOKIE, pair[0])]
+                assert parse_cookies(entry.others or b"") == others
             kept = read_session(SITE, state, parse_cookies(header), NOW, header)
             assert (kept.reason, kept.session) == (fresh.reason, fresh.session)
