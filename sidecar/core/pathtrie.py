@@ -165,7 +165,7 @@ class PathTrie[T]:
 
     __slots__ = ("_root", "max_steps")
 
-    def __init__(self, entries: Iterable[tuple[Entry[T], tuple[Segment, ...]]]) -> None:
+    def __init__(self, entries: Iterable[_Placed[T]]) -> None:
         """Compile entries and their patterns."""
         placed = list(entries)
         self._root = _Builder[T]().build_node(placed, 0)
@@ -245,13 +245,16 @@ def _better[T](
     return entry if entry.tail.matches(segments, position) else best
 
 
+type _Placed[T] = tuple[Entry[T], tuple[Segment, ...]]
+
+
 class _Builder[T]:
     """Compiles patterns into nodes; keeps each distinct tail once."""
 
     def __init__(self) -> None:
         self._tails: dict[tuple[Segment, ...], _Tail] = {}
 
-    def build(self, entries: list[tuple[Entry[T], tuple[Segment, ...]]], depth: int) -> _Node[T] | Entry[T]:
+    def build(self, entries: list[_Placed[T]], depth: int) -> _Node[T] | Entry[T]:
         """Return what `entries`, alike in their first `depth` segments, become."""
         entry, pattern = entries[0]
         rest = pattern[depth:]
@@ -263,17 +266,20 @@ class _Builder[T]:
         entry.tail = tail
         return entry
 
-    def build_node(self, entries: list[tuple[Entry[T], tuple[Segment, ...]]], depth: int) -> _Node[T]:
+    def build_node(self, entries: list[_Placed[T]], depth: int) -> _Node[T]:
         """Return the node of `entries`, even of none or one."""
         node = _Node[T](min((entry.index for entry, _ in entries), default=0))
-        groups: dict[Segment, list[tuple[Entry[T], tuple[Segment, ...]]]] = {}
+        groups: dict[str | tuple[str, str], list[_Placed[T]]] = {}
+        deep: list[_Placed[T]] = []
         for entry, pattern in entries:
             if len(pattern) == depth:
                 node.ends = node.ends or _Ends()
                 node.ends.add(entry)
+            elif (segment := pattern[depth]) is None:
+                deep.append((entry, pattern))
             else:
-                groups.setdefault(pattern[depth], []).append((entry, pattern))
-        self._add_open(node, groups.pop(None, []), depth + 1)
+                groups.setdefault(segment, []).append((entry, pattern))
+        self._add_open(node, deep, depth + 1)
         shapes: dict[tuple[int, int], dict[tuple[str, str], _Node[T] | Entry[T]]] = {}
         for key, group in groups.items():
             child = self.build(group, depth + 1)
@@ -281,15 +287,13 @@ class _Builder[T]:
                 node.literals[key] = child
             elif key == _STAR:
                 node.star = child
-            elif key is not None:
+            else:
                 shapes.setdefault((len(key[0]), len(key[1])), {})[key] = child
         node.shapes = tuple((*lengths, table) for lengths, table in shapes.items())
         node.is_single = not (node.shapes or node.loop or (node.star and node.literals))
         return node
 
-    def _add_open(
-        self, node: _Node[T], entries: list[tuple[Entry[T], tuple[Segment, ...]]], depth: int
-    ) -> None:
+    def _add_open(self, node: _Node[T], entries: list[_Placed[T]], depth: int) -> None:
         """Add the patterns that go on with "**": those that end with it, and those that don't."""
         longer = [(entry, pattern) for entry, pattern in entries if len(pattern) > depth]
         for entry, pattern in entries:

@@ -31,7 +31,8 @@ class Recent[K, V](dict[K, V]):
 
     def __missing__(self, key: K) -> V:
         """Find the answer among the old ones, or make it. What `make` raises is not remembered."""
-        value = self._old[key] if key in self._old else self._make(key)
+        old = self._old
+        value = old[key] if key in old else self._make(key)
         if self._weight(key) <= self._max_weight:
             if len(self) >= self._entries:
                 self._old = dict(self)

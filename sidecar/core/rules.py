@@ -133,9 +133,10 @@ type _Key = tuple[str, tuple[str, ...], bytes]
 _COMBINED_RULES: Final = 1024
 
 
-def _characters(key: _Key) -> int:
+def _weight(key: _Key) -> int:
+    """Return about how many characters a key has; no reading is much longer than the path as sent."""
     host, readings, method = key
-    return len(host) + sum(map(len, readings)) + len(method)
+    return len(readings[0]) * len(readings) + len(method) + len(host)
 
 
 class RuleTable:
@@ -158,7 +159,7 @@ class RuleTable:
             self._folded = self._exact if folded == patterns else _Index(self.rules, folded)
         self._combined: dict[tuple[int, int], Rule] = {}
         # Up to 1024 answers, some 1 MiB in all.
-        self._recent = Recent(self._look_up, _characters, entries=512, max_weight=512)
+        self._recent = Recent(self._look_up, _weight, entries=512, max_weight=512)
 
     @classmethod
     def build(cls, rules: Sequence[Rule], *, fold_case: bool = True) -> Self:
@@ -194,6 +195,8 @@ class RuleTable:
 
     def _look_up(self, key: _Key) -> tuple[Rule | None, ...]:
         host, readings, method = key
+        if len(readings) == 1:
+            return (self.match(host, readings[0], method),)
         return tuple(dict.fromkeys(self.match(host, path, method) for path in readings))
 
     def _both(self, exact: Rule, folded: Rule) -> Rule:

@@ -39,6 +39,7 @@ class TestNetworks:
             (["::ffff:10.0.0.0/104"], "10.1.2.3", True),
             (["::ffff:0:0/96"], "203.0.113.9", True),
             (["fe80::/10"], "fe80::1%eth0", True),
+            (["2001:db8::1"], "2001:db8::1", True),
         ],
     )
     def test_an_address_is_in_a_network_or_not(
