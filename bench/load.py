@@ -92,7 +92,7 @@ def fixed_rate_p99(
     per_client = max(1, rate // CONNECTIONS)
     command = [
         "taskset", "-c", str(LOAD_CORE), "h2load", "--h1", f"--rps={per_client}", f"-c{CONNECTIONS}",
-        f"-D{seconds}", "--warm-up-time=1", f"--log-file={log}",
+        f"-n{per_client * CONNECTIONS * seconds}", f"--log-file={log}",
     ]  # fmt: skip
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]

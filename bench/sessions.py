@@ -47,6 +47,9 @@ def cookie_headers(yaml: str, path: Path, count: int) -> list[str]:
             access_expires_at=now + 43200,
             refresh_token=Secret(os.urandom(32).hex().encode()),
         )
-        pairs = [value.split(b";", 1)[0].decode() for value in set_session(site, session, (), os.urandom)]
+        set_cookies = [
+            value.split(b";", 1)[0].decode() for value in set_session(site, session, (), os.urandom)
+        ]
+        pairs = [pair for pair in set_cookies if not pair.endswith("=")]  # an empty one deletes a stale name
         headers.append("; ".join(["theme=dark", "_ga=GA1.1.1234567890.1700000000", *pairs, "lang=en"]))
     return headers
