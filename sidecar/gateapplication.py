@@ -29,10 +29,12 @@ def render_response(response: Response, request_id: str) -> WireResponse:
     """Render a Response; `sidecar.pages` (and with it Jinja2) is only imported for the first page."""
     if response.page is None:
         return WireResponse(response.status, response.headers, response.body)
-    from sidecar.pages import render  # noqa: PLC0415  costs 4 MiB and 40 ms, most workers of an API never need it
+    from sidecar.pages import render
 
     page = render(response.page, request_id)
-    return WireResponse(response.status, (*response.headers, *page.headers), page.body)
+    # What every page has anyway, such as no-store, is sent once.
+    own = tuple(pair for pair in response.headers if pair not in page.headers)
+    return WireResponse(response.status, (*own, *page.headers), page.body)
 
 
 class GateApplication:

@@ -31,7 +31,7 @@ async def wait_for_signal() -> None:
 async def serve_alone(runtime: Runtime) -> None:
     """Serve until a signal says to stop, then drain. Raises OSError when an address can't be had."""
     state = build_state(build_surroundings())
-    coordinator = LocalCoordinator(state.revocations, state.surroundings.clock)
+    coordinator = LocalCoordinator(state.revocations.add, state.surroundings.clock)
     serving = Serving(runtime, state, coordinator)
     await serving.start()
     admin = None
