@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from sidecar.core.effects import (
     CallProvider,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sidecar.core.decision import Flow, Forward, Respond, Steps
     from sidecar.core.runtime import Provider
     from sidecar.core.state import Surroundings
+    from sidecar.sessions import SessionStore
 
 __all__ = ["Runner"]
 
@@ -39,26 +40,13 @@ _FIRST_RETRY_SECONDS: Final = 0.5
 _LAST_RETRY_SECONDS: Final = 15.0
 
 
-class Store(Protocol):
-    """Where sealed session data is kept server-side. Each raises StoreUnavailable."""
-
-    async def save(self, key: str, sealed: bytes, until: float) -> None:
-        """Keep `sealed` under `key` until `until` (seconds since the epoch)."""
-
-    async def load(self, key: str) -> bytes | None:
-        """Return what is kept under `key`."""
-
-    async def delete(self, key: str) -> None:
-        """Forget it."""
-
-
 class Runner:
     """One per process. Holds connections and what is known of providers; a reload keeps it."""
 
     def __init__(
         self,
         coordinator: Coordinator,
-        stores: Mapping[str, Store],
+        stores: Mapping[str, SessionStore],
         surroundings: Surroundings,
         observer: Observer,
     ) -> None:
@@ -160,7 +148,7 @@ class Runner:
             case _ as never:
                 assert_never(never)
 
-    def _store(self, name: str) -> Store:
+    def _store(self, name: str) -> SessionStore:
         store = self._stores.get(name)
         if store is None:
             raise StoreUnavailable("store_unknown", name)

@@ -51,7 +51,8 @@ def begin_with(
     """Send the browser to `provider`. `return_to` has been checked.
 
     `attempts` are the logins in a row that came to nothing, because the browser kept this cookie or that one
-    not: after three of them a page explains instead of going round once more. `cookies` are further Set-Cookie values for the answer.
+    not: after three of them a page explains instead of going round once more. `cookies` are further
+    Set-Cookie values for the answer.
     """
     if attempts >= transaction.MAX_ATTEMPTS:
         return Flow("login", _stop_loop(call, return_to), head=call.head, site=call.site)
