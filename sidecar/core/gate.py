@@ -12,7 +12,8 @@ refusal. In this order:
 
 A session that comes back under a rule and from an address that it had before finds steps 5 and 6 prepared as
 a `Grant` in its cache entry. That is the hot path, in this module: it allocates the list of kept fields and
-the Forward. Whatever is out of the ordinary (an upgrade, several readings, something due, nobody signed in)
+the Forward, and where the engine hands over a memo for fields that came before (`core.fields`), the Forward
+alone. Whatever is out of the ordinary (an upgrade, several readings, something due, nobody signed in)
 is `core.visit`'s, which makes the grants too.
 
 `decide` raises nothing for what a peer sends. A defect of ours does raise: the application's edge answers it
@@ -27,8 +28,9 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core import refusals
 from sidecar.core.decision import Flow, Forward, Note, Respond
 from sidecar.core.errors import BadRequest
+from sidecar.core.fields import Fields, find_site, read_fields, single_host
 from sidecar.core.hosts import is_loopback_name, parse_authority
-from sidecar.core.http import NO_STORE, Response, header_values
+from sidecar.core.http import NO_STORE, Response
 from sidecar.core.navigation import SAFE_METHODS, is_navigation, is_same_origin
 from sidecar.core.paths import parse_target
 from sidecar.core.plan import Grant, PreparedAnswer
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from sidecar.core.http import RequestHead
     from sidecar.core.plan import Plan, SitePlan
     from sidecar.core.runtime import Runtime
+    from sidecar.core.sessioncache import CachedSession
     from sidecar.core.state import State
 
 __all__ = ["decide"]
@@ -52,18 +55,21 @@ _READS: Final = frozenset({b"GET", b"HEAD"})
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
     """Decide what happens with the request of `head`. Raises nothing for what a peer sends."""
     plan = state.plans.of(runtime)
-    headers = head.headers
+    memo = head.memo
+    fields = memo.get(plan) if memo else None
     site: SitePlan | None = None
     decision: Decision
     try:
-        # Browsers send Host first, spelled as configured: one look-up for nearly every request.
-        if headers and headers[0][0] == b"Host":
-            site = plan.hosts.exact.get(headers[0][1])
-        if site is None:
-            site = plan.hosts.find(_single_host(head))
-        if site is None:
-            return _unknown_host(plan, head)
-        decision = _decide(site, runtime, state, head)
+        if not isinstance(fields, Fields):
+            site = find_site(plan, head)
+            if site is None:
+                return _unknown_host(plan, head)
+            fields = read_fields(site, head)
+            if memo is not None:
+                memo.clear()
+                memo[plan] = fields
+        site = fields.site
+        decision = _decide(fields, runtime, state, head)
     except BadRequest as error:
         refusal = refusals.refuse(None if site is None else site.site, error.code, 400, head.request_id, head)
         decision = Respond(refusal.response, replace(refusal.note, detail=error.detail))
@@ -74,56 +80,77 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
     return replace(decision, steps=_marked_steps(site, decision))
 
 
-def _decide(site: SitePlan, runtime: Runtime, state: State, head: RequestHead) -> Decision:
-    method = head.method
+def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -> Decision:
+    site, method = fields.site, head.method
     if method in _REFUSED_METHODS:
         return refusals.refuse(site.site, "method_refused", 405, head.request_id, head)
     parsed = parse_target(head.target)
     if parsed.authority is not None:
-        _check_authority(parsed.authority, head)
-    forwarded = site.forwarded.direct.get(head.peer) or site.forwarded.find(head.peer, head.headers)
-    kept, cookie, has_upgrade = site.names.clean(head.headers, is_trusted=forwarded.is_trusted)
+        _check_authority(parsed.authority, fields.host)
     readings = parsed.readings
     now = state.surroundings.clock()
     if len(readings) > 1 or readings[0].startswith(site.prefix) or readings[0] in site.own_paths:
         endpoint = site.endpoint(readings)
         if endpoint is not None:
-            if endpoint == AUTH and cookie is not None and method in _READS:
-                entry = recall(site.site, state, cookie, now)
-                prepared = None if entry is None else entry.grants.get(AUTH)
-                if (
-                    isinstance(prepared, PreparedAnswer)
-                    and prepared.forwarded is forwarded
-                    and now < prepared.until
-                ):
-                    return prepared.respond
-            return Visit(site, runtime, state, head, parsed, forwarded, kept, cookie, now).serve(endpoint)
-    rules = site.site.rules.rules_for(kept[0][1].decode("ascii"), readings, method)
+            prepared = _prepared_answer(fields, state, now) if endpoint == AUTH and method in _READS else None
+            return prepared or Visit(fields, runtime, state, head, parsed, now).serve(endpoint)
+    rules = site.site.rules.rules_for(fields.host, readings, method)
     if (
-        cookie is not None
-        and not has_upgrade
-        and len(rules) == 1
+        len(rules) == 1
+        and not fields.has_upgrade
         and (method in SAFE_METHODS or is_same_origin(site.site, head))
-        and (entry := recall(site.site, state, cookie, now)) is not None
+        and (entry := _session_entry(fields, state, now)) is not None
     ):
         grant = entry.grants.get(id(rules[0]))
         if (
             isinstance(grant, Grant)
             and grant.rule is rules[0]
-            and grant.forwarded is forwarded
+            and grant.forwarded is fields.forwarded
             and now < grant.until
             and (route := site.only_route or site.route(parsed.canonical)) is not None
         ):
-            left = site.cookie_upstream(cookie) if site.has_foreign_cookies else entry.others
-            if left is not None:
-                kept.append((b"Cookie", left))
-            if route.host is not None:
-                kept[0] = route.host
+            kept = fields.outgoing
+            if kept is None or fields.route is not route:
+                kept = fields.leave_by(route, fields.others)
             return Forward(
                 route.upstream, method, parsed.target, kept, grant.edits, site.finish, grant.lease, grant.note
             )
-    visit = Visit(site, runtime, state, head, parsed, forwarded, kept, cookie, now)
-    return visit.admit(rules, has_upgrade=has_upgrade)
+    return Visit(fields, runtime, state, head, parsed, now).admit(rules)
+
+
+def _session_entry(fields: Fields, state: State, now: float) -> CachedSession | None:
+    """Return the session of these fields when nothing at all is to be done about it.
+
+    An entry that was found for the same Cookie field before needs no second look at its bytes; its clocks
+    and revocation do (S36).
+    """
+    entry = fields.entry
+    if entry is not None:
+        if now >= entry.check_at or state.revocations.refuses(entry.session):
+            return None
+        entry.is_used = True
+        entry.seen_at = now
+        return entry
+    if fields.cookie is None:
+        return None
+    entry = fields.entry = recall(fields.site.site, state, fields.cookie, now)
+    if entry is not None:
+        # At once: other cookies may have changed when the entry is met again.
+        fields.others = fields.site.others_of(entry, fields.cookie)
+    return entry
+
+
+def _prepared_answer(fields: Fields, state: State, now: float) -> Respond | None:
+    """Return the auth endpoint's yes to a session that has asked before."""
+    entry = _session_entry(fields, state, now)
+    prepared = None if entry is None else entry.grants.get(AUTH)
+    if (
+        isinstance(prepared, PreparedAnswer)
+        and prepared.forwarded is fields.forwarded
+        and now < prepared.until
+    ):
+        return prepared.respond
+    return None
 
 
 def _marked(site: SitePlan, respond: Respond) -> Respond:
@@ -137,20 +164,12 @@ def _marked_steps(site: SitePlan, flow: Flow) -> Steps[Respond | Forward]:
     return _marked(site, result) if isinstance(result, Respond) else result
 
 
-def _single_host(head: RequestHead) -> bytes:
-    """Return the value of the one Host field. Raises BadRequest for none or several (RFC 9112 §3.2)."""
-    hosts = header_values(head.headers, b"host")
-    if len(hosts) != 1:
-        raise BadRequest("invalid_request", "no Host" if not hosts else "more than one Host")
-    return hosts[0]
-
-
-def _check_authority(authority: bytes, head: RequestHead) -> None:
+def _check_authority(authority: bytes, host: str) -> None:
     """Hold an absolute-form target against Host: two names for one request are one too many (S49, S55).
 
     RFC 9112 §3.2.2 has a gateway replace Host by the target's; ours is only ever sent what agrees.
     """
-    if parse_authority(authority) != parse_authority(_single_host(head)):
+    if parse_authority(authority) != parse_authority(host.encode("ascii")):
         raise BadRequest("invalid_request", "the target's authority is not Host's")
 
 
@@ -160,7 +179,7 @@ def _unknown_host(plan: Plan, head: RequestHead) -> Respond:
     Somebody who typed 127.0.0.1 for localhost is led to the configured URL, which no part of the request can
     change: a cookie set for one name is not sent to the other, so that signing in would never end.
     """
-    host, _ = parse_authority(_single_host(head))
+    host, _ = parse_authority(single_host(head))
     if plan.loopback is not None and is_loopback_name(host) and is_navigation(head):
         site = plan.loopback.site
         location = f"{site.public_url}/".encode("ascii")

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from sidecar.core.http import HeaderPair
     from sidecar.core.rules import Rule
     from sidecar.core.runtime import CookiePolicy, Route, Runtime, Site, Upstream
+    from sidecar.core.sessioncache import CachedSession
 
-__all__ = ["Grant", "Plan", "Plans", "PreparedAnswer", "SitePlan"]
+__all__ = ["Grant", "Plan", "Plans", "PreparedAnswer", "RouteEntry", "SitePlan"]
 
 _MAX_NOTES: Final = 4096
 
@@ -73,12 +74,13 @@ class PreparedAnswer:
         self.until = until
 
 
-class _RouteEntry:
+class RouteEntry:
     """One route; `host` is the Host field that its upstream wants instead of the browser's."""
 
     __slots__ = ("below", "host", "prefix", "upstream")
 
     def __init__(self, route: Route) -> None:
+        """Prepare the comparison at a segment boundary."""
         self.prefix = route.prefix.rstrip("/")
         self.below = self.prefix + "/"
         self.upstream: Upstream = route.upstream
@@ -128,7 +130,7 @@ class SitePlan:
         self._other_cookies = _foreign_cookies(site, runtime.sites)
         self.has_foreign_cookies = bool(self._other_cookies)
         self._routes = [
-            _RouteEntry(route) for route in sorted(site.routes, key=lambda r: len(r.prefix), reverse=True)
+            RouteEntry(route) for route in sorted(site.routes, key=lambda r: len(r.prefix), reverse=True)
         ]
         is_only = len(self._routes) == 1 and not self._routes[0].prefix
         self.only_route = self._routes[0] if is_only else None
@@ -140,7 +142,7 @@ class SitePlan:
         )
         self._public_notes: dict[int, tuple[Rule, Note]] = {}
 
-    def route(self, path: str) -> _RouteEntry | None:
+    def route(self, path: str) -> RouteEntry | None:
         """Return the route of a canonical path: the longest prefix that ends at a segment boundary."""
         for entry in self._routes:
             if path == entry.prefix or path.startswith(entry.below):
@@ -167,6 +169,10 @@ class SitePlan:
     def cookie_upstream(self, value: bytes) -> bytes | None:
         """Return a Cookie field's value without our cookies, None when nothing is left (S40)."""
         return without(value, self.is_own_cookie)
+
+    def others_of(self, entry: CachedSession, cookie: bytes) -> bytes | None:
+        """Return what `cookie_upstream` does, of a Cookie field that was just found to be the entry's."""
+        return self.cookie_upstream(cookie) if self.has_foreign_cookies else entry.others
 
     def endpoint(self, readings: tuple[str, ...]) -> str | None:
         """Return the endpoint that a path means: the rest behind the prefix, None when it is not ours.

@@ -31,8 +31,8 @@ from sidecar.core.sessioncookie import SessionRead, read_session, renewed, set_s
 if TYPE_CHECKING:
     from sidecar.core.cookies import CookiePair
     from sidecar.core.decision import Decision
-    from sidecar.core.forwarded import Forwarded
-    from sidecar.core.http import HeaderPair, RequestHead
+    from sidecar.core.fields import Fields
+    from sidecar.core.http import RequestHead
     from sidecar.core.paths import ParsedTarget
     from sidecar.core.plan import SitePlan
     from sidecar.core.rules import Rule
@@ -62,29 +62,24 @@ class Visit:
     A plain slots class because one is made for each request that leaves the hot path.
     """
 
-    __slots__ = ("cookie", "forwarded", "head", "kept", "now", "parsed", "runtime", "site", "state")
+    __slots__ = ("fields", "head", "now", "parsed", "runtime", "site", "state")
 
     def __init__(  # noqa: PLR0917  made in one place only
         self,
-        site: SitePlan,
+        fields: Fields,
         runtime: Runtime,
         state: State,
         head: RequestHead,
         parsed: ParsedTarget,
-        forwarded: Forwarded,
-        kept: list[HeaderPair],
-        cookie: bytes | None,
         now: float,
     ) -> None:
-        """Keep the parts; `kept` begins with Host, `cookie` is the joined Cookie field as it came."""
-        self.site = site
+        """Keep the parts."""
+        self.fields = fields
+        self.site = fields.site
         self.runtime = runtime
         self.state = state
         self.head = head
         self.parsed = parsed
-        self.forwarded = forwarded
-        self.kept = kept
-        self.cookie = cookie
         self.now = now
 
     def serve(self, endpoint: str) -> Decision:
@@ -110,14 +105,14 @@ class Visit:
             headers = (*respond.response.headers, *assertion.pairs)
             respond = Respond(replace(respond.response, headers=headers), respond.note)
         if entry is not None:
-            entry.keep_grant(AUTH, PreparedAnswer(self.forwarded, respond, until))
+            entry.keep_grant(AUTH, PreparedAnswer(self.fields.forwarded, respond, until))
         return respond
 
-    def admit(self, rules: Rules, *, has_upgrade: bool) -> Decision:
+    def admit(self, rules: Rules) -> Decision:
         """Decide by the rules of all readings. Raises BadRequest("ambiguous_path") when they disagree."""
         if (passed := self._preflight()) is not None:
             return passed
-        key = websocket_key(self.head) if has_upgrade else None
+        key = websocket_key(self.head) if self.fields.has_upgrade else None
         cookies = self._cookies()
         read = self._read(cookies)
         if read.session is None:
@@ -129,12 +124,12 @@ class Visit:
     # --- who is it ---
 
     def _cookies(self) -> tuple[CookiePair, ...]:
-        return () if self.cookie is None else tuple(parse_cookies(self.cookie))
+        return () if self.fields.cookie is None else tuple(parse_cookies(self.fields.cookie))
 
     def _read(self, cookies: tuple[CookiePair, ...]) -> SessionRead:
         if not cookies:
             return _ABSENT
-        return read_session(self.site.site, self.state, cookies, self.now, self.cookie)
+        return read_session(self.site.site, self.state, cookies, self.now, self.fields.cookie)
 
     def _call(self, cookies: tuple[CookiePair, ...], session: Session | None) -> Call:
         return Call(
@@ -146,7 +141,7 @@ class Visit:
             path=self.parsed.canonical,
             query=self.parsed.query,
             cookies=cookies,
-            client_ip=self.forwarded.client_ip,
+            client_ip=self.fields.forwarded.client_ip,
             session=session,
         )
 
@@ -162,17 +157,16 @@ class Visit:
         if not is_preflight(self.head):
             return None
         wanted = single_header(self.head.headers, b"access-control-request-method") or b""
-        host = self.kept[0][1].decode("ascii")
-        rules = self.site.site.rules.rules_for(host, self.parsed.readings, wanted)
+        rules = self.site.site.rules.rules_for(self.fields.host, self.parsed.readings, wanted)
         if not all(rule is not None and rule.preflight for rule in rules):
             return None
         note = Note(site=self.site.site.name, reason="allowed_preflight", rule=_name(rules[0]))
-        return self._forward((self.forwarded.edits,), self.site.finish, None, note)
+        return self._forward((self.fields.forwarded.edits,), self.site.finish, None, note)
 
     def _as_nobody(
         self, rules: Rules, cookies: tuple[CookiePair, ...], read: SessionRead, key: bytes | None
     ) -> Decision:
-        rule, verdict = judge(rules, None, self.forwarded.client_ip)
+        rule, verdict = judge(rules, None, self.fields.forwarded.client_ip)
         if rule is not None and verdict.allowed:
             return self._forward_public(rule, key)
         if verdict.needs_login:
@@ -182,7 +176,7 @@ class Visit:
 
     def _as_stranger(self, rules: Rules, key: bytes | None) -> Decision:
         """Judge a request of another origin as if nobody was signed in, but never begin a login for it."""
-        rule, verdict = judge(rules, None, self.forwarded.client_ip)
+        rule, verdict = judge(rules, None, self.fields.forwarded.client_ip)
         if rule is not None and verdict.allowed:
             return self._forward_public(rule, key)
         refusal = refusals.refuse(self.site.site, "cross_origin", 403, self.head.request_id, self.head)
@@ -224,7 +218,7 @@ class Visit:
     ) -> Respond | Forward:
         """Decide for somebody who is signed in; `entry` keeps what is prepared when nothing else is due."""
         site = self.site.site
-        rule, verdict = judge(rules, session.identity, self.forwarded.client_ip)
+        rule, verdict = judge(rules, session.identity, self.fields.forwarded.client_ip)
         if rule is not None and verdict.allowed:
             grant = self._grant(rule, session, entry)
             finish = _finish(self.site.finish, set_cookies, key)
@@ -244,7 +238,10 @@ class Visit:
 
     def _forward_public(self, rule: Rule, key: bytes | None) -> Forward | Respond:
         return self._forward(
-            (self.forwarded.edits,), _finish(self.site.finish, (), key), None, self.site.public_note(rule)
+            (self.fields.forwarded.edits,),
+            _finish(self.site.finish, (), key),
+            None,
+            self.site.public_note(rule),
         )
 
     def _forward(
@@ -254,12 +251,10 @@ class Visit:
         if route is None:
             refusal = refusals.refuse(self.site.site, "no_route", 404, self.head.request_id, self.head)
             return Respond(refusal.response, replace(refusal.note, rule=note.rule))
-        kept = self.kept
-        left = None if self.cookie is None else self.site.cookie_upstream(self.cookie)
-        if left is not None:
-            kept.append((b"Cookie", left))
-        if route.host is not None:
-            kept[0] = route.host
+        kept = self.fields.outgoing
+        if kept is None or self.fields.route is not route:
+            cookie = self.fields.cookie
+            kept = self.fields.leave_by(route, None if cookie is None else self.site.cookie_upstream(cookie))
         return Forward(route.upstream, self.head.method, self.parsed.target, kept, edits, finish, lease, note)
 
     def _grant(self, rule: Rule, session: Session, entry: CachedSession | None) -> Grant:
@@ -267,7 +262,7 @@ class Visit:
         site = self.site
         known = None if entry is None else entry.grants.get(_IDENTITY)
         identity = known if isinstance(known, Edits) else identity_edits(site.site.headers, session)
-        edits: tuple[Edits, ...] = (self.forwarded.edits, identity)
+        edits: tuple[Edits, ...] = (self.fields.forwarded.edits, identity)
         until = math.inf
         if site.signer is not None:
             assertion, until = site.signer.edits(session, self.now)
@@ -282,7 +277,7 @@ class Visit:
         )
         grant = Grant(
             rule,
-            self.forwarded,
+            self.fields.forwarded,
             edits,
             _note(site, reason, rule, session),
             lease,

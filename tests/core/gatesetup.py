@@ -167,12 +167,13 @@ def head(
     host: bytes | None = b"app.example.com",
     cookie: bytes | None = None,
     peer: str = "192.0.2.7",
+    memo: dict[object, object] | None = None,
 ) -> RequestHead:
     """Return a request head; Host and Cookie are the first fields unless they are None."""
     first = [] if host is None else [(b"Host", host)]
     if cookie is not None:
         first.append((b"Cookie", cookie))
-    return RequestHead(method, target, [*first, *pairs], peer, "req-1")
+    return RequestHead(method, target, [*first, *pairs], peer, "req-1", memo=memo)
 
 
 def sent(forward: Forward) -> list[HeaderPair]:
