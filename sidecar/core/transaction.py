@@ -147,16 +147,11 @@ def begin(
     pending = _pending(site, cookies)
     if state.sealed_chars > provider.max_state_chars:
         state = state.shortened(provider.max_state_chars)
-        half = _with_url(half, return_to, _MAX_FIELD_BYTES - sum(map(_field_bytes, pending)))
+        longer = half + pack_url(return_to)
+        has_room = sealed_length(len(longer)) <= min(_room(pending), _MAX_VALUE_BYTES)
+        half, return_to = (longer, return_to) if has_room else (half, state.return_to)
     param = state.seal(site.session.keys, _binding(site), entropy)
-    name = _cookie_name(site, state.id)
-    sealed = site.session.keys.seal(half, purpose=_PURPOSE, name=name, site=_binding(site), entropy=entropy)
-    same_site = _same_site(site, state.provider)
-    max_age = int(LIFETIME_SECONDS)
-    added = build_set_cookie(site.cookie, name, sealed, max_age_seconds=max_age, same_site=same_site)
-    dropped = _too_many(site, pending, _field_bytes((name, sealed)))
-    deleted = (build_clearing_cookie(site.cookie, each, same_site=same_site) for each in dropped)
-    return _transaction(state, secrets, param, return_to), (added, *deleted)
+    return _transaction(state, secrets, param, return_to), _set_cookies(site, state, half, pending, entropy)
 
 
 def find(site: Site, cookies: Sequence[CookiePair], state_param: str, now: float) -> Found:
@@ -252,10 +247,22 @@ def _transaction(state: LoginState, secrets: LoginSecrets, param: str, return_to
     )
 
 
-def _with_url(half: bytes, return_to: str, room: int) -> bytes:
-    """Put a return URL that is too long for the state into the cookie, if the cookie may be that long."""
-    packed = half + pack_url(return_to)
-    return packed if sealed_length(len(packed)) <= min(room - _NAME_ROOM, _MAX_VALUE_BYTES) else half
+def _set_cookies(
+    site: Site, state: LoginState, half: bytes, pending: Sequence[CookiePair], entropy: Callable[[int], bytes]
+) -> tuple[bytes, ...]:
+    """Return the Set-Cookie values that add the login's half and make room for it."""
+    name = _cookie_name(site, state.id)
+    sealed = site.session.keys.seal(half, purpose=_PURPOSE, name=name, site=_binding(site), entropy=entropy)
+    same_site = _same_site(site, state.provider)
+    max_age = int(LIFETIME_SECONDS)
+    added = build_set_cookie(site.cookie, name, sealed, max_age_seconds=max_age, same_site=same_site)
+    dropped = _too_many(site, pending, _field_bytes((name, sealed)))
+    return (added, *(build_clearing_cookie(site.cookie, each, same_site=same_site) for each in dropped))
+
+
+def _room(pending: Sequence[CookiePair]) -> int:
+    """Return how long one more cookie's value may be beside those of other logins."""
+    return _MAX_FIELD_BYTES - _NAME_ROOM - sum(map(_field_bytes, pending))
 
 
 def _half(site: Site, pair: CookiePair) -> bytes:
