@@ -26,19 +26,23 @@ class RequestHead:
     (origin-form, or absolute-form as an engine received it); `headers` in order, as received;
     `peer` the textual address of the direct TCP peer, or "unix"; `is_tls` whether our own listener did TLS;
     `request_id` a short printable id that logs and error pages share.
+
+    `memo` is None, or a dictionary that an engine hands over with each request of one connection whose
+    fields are the very same bytes (as those of a keep-alive client mostly are): what depends on `headers`,
+    `peer` and `is_tls` alone may be kept there instead of worked out again. It may vanish at any time.
     """
 
-    __slots__ = ("headers", "is_tls", "method", "peer", "request_id", "target")
+    __slots__ = ("headers", "is_tls", "memo", "method", "peer", "request_id", "target")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  one positional call on the hot path
         self,
         method: bytes,
         target: bytes,
         headers: list[HeaderPair],
         peer: str,
         request_id: str,
-        *,
-        is_tls: bool = False,
+        is_tls: bool = False,  # noqa: FBT001, FBT002  likewise
+        memo: dict[object, object] | None = None,
     ) -> None:
         """Keep the parts as they are; the engine has checked their syntax."""
         self.method = method
@@ -47,6 +51,7 @@ class RequestHead:
         self.peer = peer
         self.request_id = request_id
         self.is_tls = is_tls
+        self.memo = memo
 
     def __repr__(self) -> str:
         """Show what is safe to log: no header value, no query."""

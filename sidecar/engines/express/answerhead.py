@@ -26,16 +26,15 @@ from sidecar.engines.express.fields import (
     connection_options,
     parse_length,
 )
+from sidecar.engines.express.wire import has_no_body
 
 __all__ = ["AnswerBroken", "AnswerParser"]
 
 # What an upstream may cost us. nginx refuses at 4 or 8 KiB, Envoy at 60 KiB.
 _MAX_HEAD_BYTES: Final = 262144
-# Taken out of what the core and the downstream see: the engine writes its own.
-_FRAMING: Final = (CONTENT_LENGTH, TRANSFER_ENCODING)
 _END: Final = b"\r\n\r\n"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_STATUS_LINES: Final[dict[bytes, tuple[int, bool, bytes]]] = {}
+_STATUS_LINES: Final[dict[bytes, tuple[int, bool, bool, bytes]]] = {}
 _MAX_STATUS_LINES: Final = 256
 _MAX_STATUS_LINE_BYTES: Final = 256
 
@@ -48,13 +47,17 @@ class AnswerBroken(SurroundingsError):
         super().__init__("upstream_broken", detail)
 
 
-def _read_status_line(line: bytes) -> tuple[int, bool, bytes]:
-    """Return status, whether the version is 1.1, and the line that we send. Raises AnswerBroken."""
+def _read_status_line(line: bytes) -> tuple[int, bool, bool, bytes]:
+    """Return status, whether it has a body, whether the version is 1.1, and the line that we send.
+
+    Raises AnswerBroken.
+    """
     found = _STATUS_LINE.fullmatch(line)
     if found is None or len(line) > _MAX_STATUS_LINE_BYTES:
         raise AnswerBroken("malformed status line")
-    minor, status, phrase = found.groups()
-    read = (int(status), minor == b"1", b"HTTP/1.1 %b %b\r\n" % (status, phrase or b""))
+    minor, digits, phrase = found.groups()
+    status = int(digits)
+    read = (status, not has_no_body(status), minor == b"1", b"HTTP/1.1 %b %b\r\n" % (digits, phrase or b""))
     if len(_STATUS_LINES) < _MAX_STATUS_LINES:
         _STATUS_LINES[line] = read
     return read
@@ -63,12 +66,14 @@ def _read_status_line(line: bytes) -> tuple[int, bool, bytes]:
 class AnswerParser:
     """Reads one whole head at a time; the results are its attributes until the next call.
 
-    One object serves all upstream connections of a loop. `length` is -1 when the head names none.
+    One object serves all upstream connections of a loop. `length` is -1 when the head names none; `has_body`
+    is what the status says (the method may say otherwise).
     """
 
     __slots__ = (
         "_llhttp",
-        "_marked",
+        "_options",
+        "has_body",
         "has_date",
         "headers",
         "is_chunked",
@@ -81,26 +86,45 @@ class AnswerParser:
     def __init__(self) -> None:
         """Begin with a fresh parser; the attributes are set by `parse`."""
         self._llhttp = HttpResponseParser(self)
-        self._marked: list[tuple[int, bytes]] = []
+        self._options = 0
         self.headers: list[HeaderPair] = []
         self.status = 0
         self.line = b""
         self.length = -1
+        self.has_body = False
         self.is_chunked = False
         self.keep_alive = False
         self.has_date = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field that is not framing (called by llhttp)."""
+        """Keep a field, or read it when it is framing's (called by llhttp)."""
         try:
             kind = KINDS[name]
         except KeyError:
             kind = classify(name)
-        if kind:
-            self._marked.append((kind, value))
-            if kind in _FRAMING:
-                return
+        if kind and self._read_marked(kind, value):
+            return
         self.headers.append((name, value))
+
+    def _read_marked(self, kind: int, value: bytes) -> bool:
+        """Read what framing and reuse depend on (RFC 9112 §6.3, §9.3); True for what is not passed on."""
+        if kind == DATE:
+            self.has_date = True
+        elif kind == CONTENT_LENGTH:
+            if self.length >= 0:
+                raise AnswerBroken("second Content-Length")
+            self.length = parse_length(value)
+            if self.length < 0:
+                raise AnswerBroken("malformed Content-Length")
+            return True
+        elif kind == CONNECTION:
+            self._options |= connection_options(value)
+        elif kind == TRANSFER_ENCODING:
+            if self.is_chunked or value.strip(b" \t").lower() != b"chunked":
+                raise AnswerBroken("unusable Transfer-Encoding")
+            self.is_chunked = True
+            return True
+        return False
 
     def parse(self, data: bytes) -> int:
         """Read the head at the start of `data`; return where it ends, 0 when its end has not arrived.
@@ -108,25 +132,31 @@ class AnswerParser:
         Raises AnswerBroken: the upstream's fault; its connection can't be used any more.
         """
         end = data.find(_END)
-        if end > _MAX_HEAD_BYTES or (end < 0 and len(data) > _MAX_HEAD_BYTES):
-            raise AnswerBroken("head too large")
-        if end < 0:
+        if not 0 <= end <= _MAX_HEAD_BYTES:
             self._check_beginning(data)
             return 0
         end += 4
         line = data[: data.find(b"\r\n")]
         read = _STATUS_LINES.get(line)
-        self.status, is_11, self.line = read if read is not None else _read_status_line(line)
+        self.status, self.has_body, is_11, self.line = read if read is not None else _read_status_line(line)
         self.headers = []
-        self._marked = []
+        self._options = 0
+        self.length = -1
+        self.is_chunked = self.has_date = False
         try:
             self._llhttp.feed_data(data if end == len(data) else data[:end])
         except HttpParserUpgrade:
             self._llhttp = HttpResponseParser(self)
         except HttpParserError as error:
             self._llhttp = HttpResponseParser(self)
-            raise AnswerBroken(str(error)) from error
-        self._read_marked(is_11=is_11)
+            # What one of our callbacks raised is the context of llhttp's error.
+            found = error.__context__
+            raise AnswerBroken(found.detail if isinstance(found, AnswerBroken) else str(error)) from error
+        if self.is_chunked and (self.length >= 0 or not is_11):
+            # RFC 9112 §6.1: with HTTP/1.0, or beside a length, the framing is faulty.
+            raise AnswerBroken("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+        options = self._options
+        self.keep_alive = not options & CLOSE and (is_11 or bool(options & KEEP_ALIVE))
         return end
 
     def settle(self, body: bytes) -> None:
@@ -135,7 +165,7 @@ class AnswerParser:
         llhttp waits for as many bytes as the head announced. When they are all here it is given them, which
         is cheaper than a new parser; else it is replaced.
         """
-        if self.length == len(body) and self.keep_alive and not self.is_chunked:
+        if self.length == len(body) and self.keep_alive and self.has_body:
             try:
                 self._llhttp.feed_data(body)
             except (HttpParserError, HttpParserUpgrade):
@@ -145,30 +175,8 @@ class AnswerParser:
 
     @staticmethod
     def _check_beginning(data: bytes) -> None:
-        """Refuse at once what does not begin as an answer does: HTTP/0.9, TLS, another protocol."""
+        """Refuse at once what is too large, and what does not begin as an answer does: another protocol."""
+        if len(data) > _MAX_HEAD_BYTES:
+            raise AnswerBroken("head too large")
         if not data.startswith(b"HTTP/1."[: len(data)]):
             raise AnswerBroken("not HTTP/1")
-
-    def _read_marked(self, *, is_11: bool) -> None:
-        """Read what framing and reuse depend on (RFC 9112 §6.3, §9.3)."""
-        options = 0
-        self.length = -1
-        self.is_chunked = self.has_date = False
-        for kind, value in self._marked:
-            if kind == CONTENT_LENGTH:
-                length = parse_length(value)
-                if length < 0 or self.length >= 0:
-                    raise AnswerBroken("malformed or second Content-Length")
-                self.length = length
-            elif kind == DATE:
-                self.has_date = True
-            elif kind == CONNECTION:
-                options |= connection_options(value)
-            elif kind == TRANSFER_ENCODING:
-                # RFC 9112 §6.1: with HTTP/1.0 the framing is faulty.
-                if self.is_chunked or not is_11 or value.strip(b" \t").lower() != b"chunked":
-                    raise AnswerBroken("unusable Transfer-Encoding")
-                self.is_chunked = True
-        if self.is_chunked and self.length >= 0:
-            raise AnswerBroken("Transfer-Encoding beside Content-Length")
-        self.keep_alive = not options & CLOSE and (is_11 or bool(options & KEEP_ALIVE))

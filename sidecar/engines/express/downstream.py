@@ -18,7 +18,7 @@ from sidecar.engines.express.connection import CLOSING, DECIDING, FORWARDING, HE
 from sidecar.engines.express.exchange import Exchange
 from sidecar.engines.express.flowbody import FlowBody
 from sidecar.engines.express.requestbody import RequestBody
-from sidecar.engines.express.requesthead import HeadRefused
+from sidecar.engines.express.requesthead import HeadRefused, KnownFields
 from sidecar.engines.express.wire import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, build_response
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Downstream(Connection):
         "is_11",
         "is_head",
         "keep_alive",
+        "known",
         "started",
     )
 
@@ -56,6 +57,7 @@ class Downstream(Connection):
         self.head: RequestHead | None = None
         self.body: RequestBody | None = None
         self.exchange: Exchange | None = None
+        self.known: KnownFields | None = None
         self.framing = b""
         self.started = 0.0
         self.is_11 = self.keep_alive = True
@@ -137,17 +139,22 @@ class Downstream(Connection):
         """Read one head from `data` and act on it; False when more is needed."""
         context = self.context
         parser = context.request_parser
-        try:
-            end = parser.parse(data)
-        except HeadRefused as refusal:
-            self._refuse_head(refusal)
-            return True
-        if not end:
-            if not self.buffer:
-                self.since = context.now
-            self.buffer = data
-            return False
-        self.buffer = data[end:]
+        known = self.known
+        if known is not None and parser.parse_again(data, known):
+            self.buffer = b""
+        else:
+            try:
+                end = parser.parse(data)
+            except HeadRefused as refusal:
+                self._refuse_head(refusal)
+                return True
+            if not end:
+                if not self.buffer:
+                    self.since = context.now
+                self.buffer = data
+                return False
+            self.buffer = data[end:]
+            known = self.known = parser.learn(data) if end == len(data) else None
         self.started = _monotonic()
         method = parser.method
         self.is_head = method == b"HEAD"
@@ -162,7 +169,13 @@ class Downstream(Connection):
                 expects_continue=parser.expects_continue,
             )
         self.head = head = RequestHead(
-            method, parser.target, parser.headers, self.peer, context.next_id(), is_tls=self.is_tls
+            method,
+            parser.target,
+            parser.headers,
+            self.peer,
+            context.next_id(),
+            self.is_tls,
+            known.memo if known is not None else None,
         )
         decision = context.decide(head)
         if isinstance(decision, Forward):

@@ -27,9 +27,9 @@ from sidecar.engines.express.wire import (
     CONNECTION_CLOSE,
     CONNECTION_KEEP_ALIVE,
     UPGRADE,
+    build_fields,
     build_head,
     build_request,
-    has_no_body,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +126,15 @@ class Exchange:
         down = self.down
         forward = self.forward
         framing = UPGRADE if forward.finish.is_websocket else down.framing
-        connection.transport.write(build_request(forward, framing))
+        known = down.known
+        if known is None:
+            kept = build_fields(forward.kept)
+        elif known.kept is forward.kept:
+            kept = known.kept_block
+        else:
+            kept = known.kept_block = build_fields(forward.kept)
+            known.kept = forward.kept
+        connection.transport.write(build_request(forward, kept, framing))
         if down.body is not None:
             self._sends_chunked = down.body.is_chunked
             down.body.begin(self)
@@ -197,14 +205,14 @@ class Exchange:
         parser = context.answer_parser
         now = _monotonic()
         self._upstream_seconds = now - self.since
-        self._status = status = parser.status
+        self._status = parser.status
         # An early answer costs both connections: where the request ends can't be known any more.
         self._is_reusable = parser.keep_alive and down.body is None and not self._informational
         if down.body is not None or context.is_draining:
             down.keep_alive = False
         length = parser.length
         is_complete = True
-        if has_no_body(status) or down.is_head:
+        if not parser.has_body or down.is_head:
             payload, surplus = b"", rest
             # A body here, against the rules, may still be on its way (S53). HEAD tells what GET would.
             self._is_reusable &= length <= 0 and not parser.is_chunked and not down.is_head

@@ -29,11 +29,15 @@ from sidecar.engines.express.fields import (
     parse_length,
 )
 
-__all__ = ["HeadRefused", "RequestParser"]
+__all__ = ["HeadRefused", "KnownFields", "RequestParser"]
 
 _END: Final = b"\r\n\r\n"
 # A method is at most 17 letters in llhttp's table; a version is 8. What is longer is the target's.
 _LINE_ROOM: Final = 32
+_PLAIN_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
+# What llhttp takes in a path and query (a test holds them against each other), less the fragment's sign.
+_TARGET_BYTES: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
+_MAX_KNOWN_BYTES: Final = 8192
 
 
 class HeadRefused(BadRequest):
@@ -43,6 +47,25 @@ class HeadRefused(BadRequest):
         """Derive the reason from the status: it is the same for all of its kind."""
         super().__init__("too_large" if status in {414, 431} else "invalid_request", detail)
         self.status = status
+
+
+class KnownFields:
+    """The fields of the last request of a connection, as bytes and as parsed.
+
+    A client on a kept-alive connection mostly sends the very same fields again. The same bytes parse to the
+    same values, so they are compared instead of parsed. `memo` is for whoever derives something from them;
+    `kept` and `kept_block` are the fields that last went upstream, and their bytes.
+    """
+
+    __slots__ = ("block", "headers", "kept", "kept_block", "memo")
+
+    def __init__(self, block: bytes, headers: list[HeaderPair]) -> None:
+        """Remember the bytes from the first line's end to the head's."""
+        self.block = block
+        self.headers = headers
+        self.memo: dict[object, object] = {}
+        self.kept: list[HeaderPair] | None = None
+        self.kept_block = b""
 
 
 class RequestParser:
@@ -110,6 +133,41 @@ class RequestParser:
         if data.endswith(_END) and self._parse_alone(data):
             return len(data)
         return self._parse_first(data)
+
+    def parse_again(self, data: bytes, known: KnownFields) -> int:
+        """Read `data` if it is one head with the `known` fields; return where it ends, else 0.
+
+        Only for what needs no framing and no second thought: a plain method and an origin-form target, whose
+        characters are checked here as llhttp does.
+        """
+        line_end = data.find(b"\r\n")
+        if data[line_end:] != known.block:
+            return 0
+        parts = data[:line_end].split(b" ")
+        if len(parts) != 3 or parts[2] != b"HTTP/1.1":  # noqa: PLR2004
+            return 0
+        method, target, _ = parts
+        if (
+            method not in _PLAIN_METHODS
+            or not target.startswith(b"/")
+            or target.translate(None, _TARGET_BYTES)
+            or len(target) > self._limits.max_target_bytes
+        ):
+            return 0
+        self.method = method
+        self.target = target
+        self.headers = known.headers
+        self.framing = b""
+        self.length = 0
+        self.is_11 = self.keep_alive = True
+        self.is_chunked = self.expects_continue = False
+        return len(data)
+
+    def learn(self, data: bytes) -> KnownFields | None:
+        """Return the fields just parsed from all of `data`, if they may be known again."""
+        if self.framing or not self.keep_alive or not self.is_11 or len(data) > _MAX_KNOWN_BYTES:
+            return None
+        return KnownFields(data[data.find(b"\r\n") :], self.headers)
 
     def _parse_alone(self, data: bytes) -> bool:
         """Read `data` as one head and nothing else; False when that can't be said, whatever the cause.

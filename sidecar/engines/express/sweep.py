@@ -23,6 +23,8 @@ _LEASE_SECONDS: Final = 1.0
 # How long a client that has closed its half is believed to be there while nothing can be written to it.
 # A client that has gone altogether looks the same, and keeps an upstream busy meanwhile.
 _HALF_CLOSED_SECONDS: Final = 10.0
+# How long an idle connection remembers its last fields: they are half of what it weighs.
+_KNOWN_SECONDS: Final = 5.0
 # nginx's lingering_timeout.
 _LINGER_SECONDS: Final = 5.0
 
@@ -51,6 +53,8 @@ def _sweep_downstream(context: Context, down: Downstream, wall: float) -> None:
                 down.time_out_head()
         elif age > limits.idle_seconds:
             down.close_idle()
+        elif age > _KNOWN_SECONDS:
+            down.known = None
         return
     if phase == LINGERING and age > _LINGER_SECONDS and not down.transport.get_write_buffer_size():
         down.transport.abort()

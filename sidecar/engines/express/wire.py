@@ -22,6 +22,7 @@ __all__ = [
     "CONTINUE",
     "UPGRADE",
     "build_date",
+    "build_fields",
     "build_head",
     "build_request",
     "build_response",
@@ -62,15 +63,18 @@ def build_date(now: float) -> bytes:
     return b"Date: %b\r\n" % formatdate(now, usegmt=True).encode("ascii")
 
 
-def build_request(forward: Forward, framing: bytes) -> bytes:
-    """Return the head that goes upstream; `framing` are complete field lines of the engine's."""
-    parts = [forward.method, b" ", forward.target, b" HTTP/1.1\r\n"]
-    if forward.kept:  # else the empty join would end the head here
-        parts += (_join_lines(map(_join_pair, forward.kept)), _CRLF)
-    for edits in forward.edits:
-        parts.append(edits.block)
-    parts += (framing, _CRLF)
-    return _join(parts)
+def build_fields(headers: Sequence[HeaderPair]) -> bytes:
+    """Return complete field lines; nothing for none."""
+    return _join_lines(map(_join_pair, headers)) + _CRLF if headers else b""
+
+
+def build_request(forward: Forward, kept: bytes, framing: bytes) -> bytes:
+    """Return the head that goes upstream; `kept` and `framing` are complete field lines."""
+    method, target, edits = forward.method, forward.target, forward.edits
+    if len(edits) == 1:
+        return _join((method, b" ", target, b" HTTP/1.1\r\n", kept, edits[0].block, framing, _CRLF))
+    blocks = _join([each.block for each in edits])
+    return _join((method, b" ", target, b" HTTP/1.1\r\n", kept, blocks, framing, _CRLF))
 
 
 def build_head(line: bytes, headers: Sequence[HeaderPair], framing: bytes) -> bytes:
