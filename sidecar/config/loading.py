@@ -61,7 +61,7 @@ def read_config(path: Path) -> str:
 def _mend(error: OSError) -> str:
     match error:
         case FileNotFoundError():
-            return "; name the file with --config"
+            return "; name another file"
         case IsADirectoryError():
             return "; name the file in it"
         case PermissionError():
