@@ -44,6 +44,9 @@ class QuietObserver:
     def provider_call(self, *_facts: object) -> None:
         """Ignore it."""
 
+    def defect(self, *_facts: object) -> None:
+        """Ignore it."""
+
 
 class AdminApplication:
     """Answers `/healthz`, `/readyz` and `/metrics`, whatever the Host; tells nothing of the configuration.
