@@ -185,3 +185,19 @@ def sent(forward: Forward) -> list[HeaderPair]:
 def values(forward: Forward, name: bytes) -> list[bytes]:
     """Return the values of a field that goes upstream."""
     return [value for key, value in sent(forward) if key.lower() == name.lower()]
+
+
+HTML = ((b"Accept", b"text/html"),)
+NAVIGATE = ((b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Dest", b"document"))
+CROSS = ((b"Origin", b"https://evil.example"), (b"Sec-Fetch-Site", b"cross-site"))
+WEBSOCKET = (
+    (b"Upgrade", b"websocket"),
+    (b"Connection", b"Upgrade"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"Sec-WebSocket-Version", b"13"),
+)
+IDENTITY_NAMES = {b"X-Forwarded-User", b"X-Forwarded-Email", b"X-Forwarded-Groups"}
+
+
+def has_identity(forward: Forward) -> bool:
+    return bool(IDENTITY_NAMES & {name for name, _ in sent(forward)})

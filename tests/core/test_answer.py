@@ -58,7 +58,7 @@ class TestPassing:
         ],
     )
     def test_hop_by_hop_and_framing_fields_stay_here(self, name: bytes) -> None:
-        """S46."""
+        """S46: hop by hop and framing fields stay here."""
         assert headers((name, b"x")) == []
 
     def test_nominated_fields_stay_here(self) -> None:
@@ -66,7 +66,7 @@ class TestPassing:
         assert headers((b"X-Hop", b"1"), (b"Connection", b"close, x-hop"), (b"A", b"2")) == [(b"A", b"2")]
 
     def test_an_upstream_cannot_sign_an_answer_as_ours(self) -> None:
-        """S37."""
+        """S37: an upstream cannot sign an answer as ours."""
         assert headers((b"doorward-intercepted", b"denied")) == []
 
     def test_our_further_fields_are_added(self) -> None:
@@ -94,7 +94,7 @@ class TestOurCookieNames:
         ],
     )
     def test_an_upstream_cannot_set_or_delete_them(self, value: bytes) -> None:
-        """S40."""
+        """S40: an upstream cannot set or delete them."""
         assert headers((b"Set-Cookie", value)) == []
 
     @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ class TestSwitchingProtocols:
         assert websocket_accept(KEY) == ACCEPT
 
     def test_a_handshake_that_fits_becomes_a_tunnel(self) -> None:
-        """S54."""
+        """S54: a handshake that fits becomes a tunnel."""
         answer = finish(*self.SWITCH, (b"Sec-WebSocket-Protocol", b"v1"), by=WEBSOCKET, status=101)
         assert answer.is_tunnel
         assert answer.is_acceptable

@@ -37,7 +37,7 @@ def xff(value: bytes) -> HeaderPair:
 
 class TestUntrustedPeer:
     def test_its_forwarded_headers_are_not_believed(self) -> None:
-        """S48."""
+        """S48: its forwarded headers are not believed."""
         spoofed = (xff(b"10.0.0.9"), (b"X-Forwarded-Proto", b"gopher"), (b"X-Forwarded-Host", b"evil@x"))
         assert client_ip("192.0.2.7", *spoofed) == "192.0.2.7"
 
@@ -122,7 +122,7 @@ class TestTrustedPeer:
         [b"unknown", b"192.0.2.1 ,", b"a.b.c.d", b"192.0.2.256", b"_hidden", b"[::1", b"1.2.3.4:x", b","],
     )
     def test_a_chain_that_ends_in_no_address_is_refused(self, value: bytes) -> None:
-        """S49."""
+        """S49: a chain that ends in no address is refused."""
         with pytest.raises(BadRequest, match="invalid_forwarded"):
             client_ip("10.0.0.1", xff(value))
 
@@ -143,7 +143,7 @@ class TestTrustedPeer:
             client_ip("10.0.0.1", xff(b"192.0.2.1"), header)
 
     def test_a_second_forwarded_host_is_refused(self) -> None:
-        """S49."""
+        """S49: a second forwarded host is refused."""
         host = (b"X-Forwarded-Host", b"app.example.com")
         with pytest.raises(BadRequest, match="invalid_forwarded"):
             client_ip("10.0.0.1", host, host)

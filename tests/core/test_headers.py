@@ -79,7 +79,7 @@ class TestEncoding:
         ],
     )
     def test_a_value_is_visible_ascii(self, text: str, expected: bytes) -> None:
-        """S47."""
+        """S47: a value is visible ascii."""
         assert encode_value(text) == expected
 
     @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ class TestEncoding:
 
     @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)))
     def test_splitting_then_decoding_gives_back_the_list(self, members: list[str]) -> None:
-        """S47."""
+        """S47: splitting then decoding gives back the list."""
         value = encode_list(members).decode("ascii")
         assert [unquote(member) for member in value.split(",") if member] == members
 

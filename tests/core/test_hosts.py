@@ -69,7 +69,7 @@ def test_a_name_finds_its_site_whatever_its_case_and_port(host: bytes, site: str
     ],
 )
 def test_what_is_no_host_is_refused(host: bytes) -> None:
-    """S49."""
+    """S49: what is no host is refused."""
     with pytest.raises(BadRequest, match="invalid_request"):
         TABLE.find(host)
 

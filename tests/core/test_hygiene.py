@@ -43,7 +43,7 @@ class TestSpoofedNames:
         ],
     )
     def test_a_name_that_folds_to_one_we_set_is_dropped(self, name: bytes) -> None:
-        """S41."""
+        """S41: a name that folds to one we set is dropped."""
         assert not is_kept(name)
 
     @given(
@@ -184,7 +184,7 @@ class TestConnection:
 
 class TestHostAndCookie:
     def test_a_second_host_is_refused(self) -> None:
-        """S49."""
+        """S49: a second host is refused."""
         with pytest.raises(BadRequest, match="more than one Host"):
             clean((b"host", b"app.example.com"))
 
@@ -199,7 +199,7 @@ class TestHostAndCookie:
 
 class TestTrustedProxies:
     def test_a_path_prefix_is_believed_of_trusted_proxies_only(self) -> None:
-        """S48."""
+        """S48: a path prefix is believed of trusted proxies only."""
         prefix = (b"X-Forwarded-Prefix", b"/app")
         assert clean(prefix, is_trusted=True)[0] == [prefix]
         assert clean(prefix)[0] == []

@@ -95,7 +95,7 @@ class TestNavigation:
 
     @pytest.mark.parametrize("method", [b"OPTIONS", b"POST", b"DELETE"])
     def test_other_methods_are_never_redirected(self, method: bytes) -> None:
-        """S38."""
+        """S38: other methods are never redirected."""
         assert respond(*NAVIGATE, method=method).response.status == 401
 
     def test_two_witnesses_that_differ_are_no_navigation(self) -> None:
@@ -106,7 +106,7 @@ class TestNavigation:
 
 class TestProgram:
     def test_it_is_told_in_json_where_to_sign_in(self) -> None:
-        """S37."""
+        """S37: it is told in json where to sign in."""
         answer = respond()
         assert json.loads(answer.response.body) == {
             "error": "login_required",
@@ -144,7 +144,7 @@ class TestProgram:
         "referer", [b"https://evil.example/x", b"//evil.example", b"javascript:alert(1)", b"\xff"]
     )
     def test_it_never_leads_to_a_foreign_page(self, referer: bytes) -> None:
-        """S62."""
+        """S62: it never leads to a foreign page."""
         body = json.loads(respond((b"Referer", referer)).response.body)
         assert body["login_url"] == "https://app.example.com/oauth2/start"
 
