@@ -57,6 +57,7 @@ __all__ = [
     "clear",
     "completed",
     "find",
+    "unmark",
 ]
 
 MAX_ATTEMPTS: Final = 3
@@ -196,6 +197,16 @@ def completed(site: Site, transaction: Transaction, now: float, entropy: Callabl
         max_age_seconds=_MARK_SECONDS,
         same_site=_same_site(site, transaction.provider),
     )
+
+
+def unmark(site: Site, cookies: Sequence[CookiePair]) -> tuple[bytes, ...]:
+    """Return the Set-Cookie values that delete the mark of `completed`.
+
+    Whoever signs out means to: signing in again at once, as somebody else say, is no circle.
+    """
+    name = site.cookie.transaction_name + _MARK
+    is_there = any(pair[0] == name for pair in cookies)
+    return (build_clearing_cookie(site.cookie, name),) if is_there else ()
 
 
 def attempts_before(site: Site, cookies: Sequence[CookiePair], now: float) -> int:

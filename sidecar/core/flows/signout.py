@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from sidecar.core import refusals, sessioncookie
+from sidecar.core import refusals, sessioncookie, transaction
 from sidecar.core.cookies import build_clearing_cookie, build_set_cookie
 from sidecar.core.decision import Flow
 from sidecar.core.effects import Emit, LoadMetadata, ReadBody, Revoke
@@ -116,7 +116,10 @@ def _sign_out(call: Call, session: Session) -> Steps[Respond | Forward]:
         ("request_id", call.head.request_id),
     )
     yield Emit(event="session_signed_out", fields=fields)
-    cleared = sessioncookie.clear_session(call.site, call.cookies)
+    cleared = (
+        *sessioncookie.clear_session(call.site, call.cookies),
+        *transaction.unmark(call.site, call.cookies),
+    )
     endpoint = yield from _end_session_endpoint(call, session)
     if endpoint is None:
         return_to = _return_to(call)

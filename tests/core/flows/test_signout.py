@@ -72,6 +72,18 @@ class TestAsking:
         assert respond.response.status == 405
 
 
+class TestSigningInAgain:
+    def test_changing_places_quickly_is_no_circle_of_logins(self) -> None:
+        """Three sign-outs within half a minute, and the fourth login still begins at the provider."""
+        browser = signed_in()
+
+        for _ in range(4):
+            sign_out(browser)
+            browser.log_in()
+
+        assert is_signed_in(browser)
+
+
 class TestForm:
     """S39: our own POST endpoints carry a token."""
 
