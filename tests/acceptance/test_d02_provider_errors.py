@@ -17,7 +17,7 @@ from tests.blackbox.upstream import Application
 
 pytestmark = pytest.mark.slow
 
-CALL_SECONDS = 1.5
+CALL_SECONDS = 2
 DETAIL = "a-secret-that-the-provider-tells-in-its-error"
 
 
