@@ -99,12 +99,12 @@ class All(Condition):
 
     @override
     def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
-        """Give the first no, else the first unknown that no sign-in mends, else the first unknown."""
+        """Give the first no, else the first unknown that a sign-in may turn either way, else the first."""
         verdicts = [condition.judge(identity, client_ip) for condition in self.conditions]
         refusals = [verdict for verdict in verdicts if not verdict.allowed]
         if not refusals:
             return verdicts[0] if len(verdicts) == 1 else _composed(verdicts, " and ", allowed=True)
-        return min(refusals, key=lambda verdict: (not verdict.is_known, verdict.needs_login))
+        return min(refusals, key=lambda verdict: (not verdict.is_known, not verdict.needs_login))
 
 
 @dataclass(frozen=True, slots=True)

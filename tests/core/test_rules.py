@@ -324,6 +324,11 @@ class TestCase:
         assert both is not None
         assert not both.preflight
 
+    def test_rules_that_ask_for_the_same_are_not_combined(self) -> None:
+        table = RuleTable.build([rule("it", "/a"), rule("rest")])
+
+        assert matched(table, "/A") == "rest"
+
     def test_letters_beyond_ascii_are_folded_too(self) -> None:
         table = RuleTable.build([rule("it", "/straße", allow=ADMINS), rule("rest")])
 
