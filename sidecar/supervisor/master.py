@@ -6,7 +6,6 @@ Holds no session and no secret beyond the configuration's text: shared results p
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Final
@@ -70,7 +69,8 @@ class Supervisor:
         keepers = [asyncio.create_task(self._keep_worker()) for _ in range(self._runtime.workers)]
         stop = asyncio.create_task(wait_for_signal())
         failed = asyncio.create_task(self._failed_start.wait())
-        await asyncio.wait({stop, failed}, return_when=asyncio.FIRST_COMPLETED)
+        # A keeper that ends by itself met a defect of ours: stop, and let it be seen below.
+        await asyncio.wait({stop, failed, *keepers}, return_when=asyncio.FIRST_COMPLETED)
         self._is_draining = True
         self.events.info("draining", seconds=self._runtime.limits.drain_seconds)
         for worker in self._workers.values():
@@ -80,7 +80,10 @@ class Supervisor:
             worker.process.kill()
         for task in (*keepers, stop, failed):
             task.cancel()
-        await asyncio.gather(*keepers, stop, failed, return_exceptions=True)
+        await asyncio.gather(stop, failed, return_exceptions=True)
+        for result in await asyncio.gather(*keepers, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
         if admin is not None:
             admin.close()
         self.events.info("stopped")
@@ -115,7 +118,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "sidecar.supervisor.worker", str(theirs.fileno()),
-            pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, env=os.environ,
+            pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()
         number = self._next

@@ -112,7 +112,8 @@ class Serving:
         return [f"provider {p.key}" for p in self._providers() if not self.runner.is_ready(p)]
 
     def snapshot(self) -> Snapshot:
-        """Return this process's metrics."""
+        """Return this process's metrics; revocations that are over are forgotten on this occasion."""
+        self.state.revocations.sweep(self.state.surroundings.clock())
         self.meters.gauges.update(
             revocations=float(len(self.state.revocations)),
             sessions_cached=float(len(self.state.sessions)),
