@@ -14,13 +14,12 @@ from sidecar.core.answer import finish_answer
 from sidecar.core.decision import Flow, Forward, Respond
 
 if TYPE_CHECKING:
-    from sidecar.application import AnswerHead, BodyReader
+    from sidecar.application import AnswerHead, BodyReader, Observer
     from sidecar.core.decision import Decision, Finish
     from sidecar.core.http import HeaderPair, RequestHead, Response
     from sidecar.core.runtime import Runtime
     from sidecar.core.state import State
     from sidecar.effects import Runner
-    from sidecar.observe import Observation
 
 __all__ = ["GateApplication", "render_response"]
 
@@ -40,7 +39,7 @@ def render_response(response: Response, request_id: str) -> WireResponse:
 class GateApplication:
     """Serves one `Runtime`; a reload swaps `runtime`, everything else stays."""
 
-    def __init__(self, runtime: Runtime, state: State, runner: Runner, observer: Observation) -> None:
+    def __init__(self, runtime: Runtime, state: State, runner: Runner, observer: Observer) -> None:
         """Bind the parts."""
         self.runtime = runtime
         self.state = state

@@ -16,6 +16,7 @@ that says so.
 from __future__ import annotations
 
 from sidecar.devidp.application import DevIdentityProvider
+from sidecar.devidp.mode import in_development
 from sidecar.devidp.people import PEOPLE
 from sidecar.devidp.provider import DevProvider
 from sidecar.devidp.serving import check_listen, serve
@@ -31,5 +32,6 @@ __all__ = [
     "ProviderRequest",
     "Reply",
     "check_listen",
+    "in_development",
     "serve",
 ]

@@ -67,8 +67,12 @@ class DevIdentityProvider(SelfContained):
         return Flow("provider", self._steps(head, request), head)
 
     async def run(self, flow: Flow, body: BodyReader) -> Respond | Forward:
-        """Carry a flow out."""
-        return await self._runner.run(flow, body)
+        """Carry a flow out; a defect refuses."""
+        try:
+            return await self._runner.run(flow, body)
+        except Exception:  # noqa: BLE001  the outermost edge: fail closed, tell the operator
+            self.observer.defect(flow.name, flow.head.request_id)
+            return self.refuse("internal_error", 500, flow.head.request_id, flow.head)
 
     def render(self, response: Response, request_id: str) -> WireResponse:
         """Render a Response to bytes, marked as development's whoever made it (S72)."""
