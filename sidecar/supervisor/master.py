@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from sidecar.engines import express
+from sidecar.engines.express.listening import open_sockets
 from sidecar.observe import merge_snapshots
 from sidecar.observe.logs import build_event_log
 from sidecar.supervisor.admin import AdminApplication
@@ -57,6 +58,7 @@ class Supervisor:
         self._next = 0
         self._restarts = 0
         self._is_draining = False
+        self._shared: socket.socket | None = None
         self._all_listening = asyncio.Event()
         self._failed_start = asyncio.Event()
         self.events = build_event_log(
@@ -65,6 +67,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Serve until a signal says to stop; return the exit code."""
+        self._claim_address()
         admin = await self._open_admin()
         keepers = [asyncio.create_task(self._keep_worker()) for _ in range(self._runtime.workers)]
         stop = asyncio.create_task(wait_for_signal())
@@ -88,6 +91,21 @@ class Supervisor:
             admin.close()
         self.events.info("stopped")
         return 1 if self._failed_start.is_set() else 0
+
+    def _claim_address(self) -> None:
+        """Find out before any worker starts whether the address can be had. Raises OSError.
+
+        With SO_REUSEPORT a second installation of the same user would silently share our port, and half of
+        the connections would be its own: only a listener without that option notices the first one. A unix
+        socket is not shared in that way: its one listening socket is passed on to each worker.
+        """
+        sockets = open_sockets(self._runtime.listen, reuse_port=False)
+        if self._runtime.listen.startswith("unix:"):
+            self._shared = sockets[0]
+            self._start["fd"] = self._shared.fileno()
+            return
+        for sock in sockets:
+            sock.close()
 
     async def _open_admin(self) -> express.ExpressServer | None:
         if self._runtime.admin is None:
@@ -116,9 +134,10 @@ class Supervisor:
 
     async def _run_worker(self) -> int:
         ours, theirs = socket.socketpair()
+        passed = [theirs.fileno()] if self._shared is None else [theirs.fileno(), self._shared.fileno()]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "sidecar.supervisor.worker", str(theirs.fileno()),
-            pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=passed, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()
         number = self._next

@@ -21,6 +21,7 @@ from sidecar.observe import AccessLog, Meters, Observation
 from sidecar.observe.logs import build_event_log
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from sidecar.coordination import Coordinator
@@ -79,8 +80,8 @@ class Serving:
         self._preparing: list[asyncio.Task[None]] = []
         self._is_draining = False
 
-    async def start(self, *, reuse_port: bool = False) -> None:
-        """Listen, and begin to load what each provider tells of itself.
+    async def start(self, *, reuse_port: bool = False, sock: socket.socket | None = None) -> None:
+        """Listen (on `sock` where it is given), and begin to load what each provider tells of itself.
 
         Raises OSError when the address can't be had.
         """
@@ -90,6 +91,7 @@ class Serving:
             self.runtime.limits,
             tls=self.runtime.tls,
             reuse_port=reuse_port,
+            sock=sock,
         )
         self._preparing = [
             self._loop.create_task(self.runner.prepare(provider), name=f"prepare {provider.key}")

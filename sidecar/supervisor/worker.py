@@ -39,7 +39,8 @@ async def _serve(channel: Channel) -> None:
     while (message := await channel.receive()) is not None:
         if coordinator.told(message):
             if not is_listening and message["op"] == "welcome":
-                await serving.start(reuse_port=True)
+                shared = socket.socket(fileno=start["fd"]) if "fd" in start else None
+                await serving.start(reuse_port=shared is None, sock=shared)
                 is_listening = True
                 channel.send({"op": "listening"})
                 serving.when_ready(lambda: channel.send({"op": "ready"}))
