@@ -151,7 +151,8 @@ class Downstream(Connection):
             if not end:
                 if not self.buffer:
                     self.since = context.now
-                self.buffer = data
+                # The empty line that some clients send behind a form begins no head, and no time-out.
+                self.buffer = data if data != b"\r\n" else b""
                 return False
             self.buffer = data[end:]
             known = self.known = parser.learn(data) if end == len(data) else None

@@ -241,7 +241,8 @@ class RequestParser:
         # played against each other.
         if data.count(b"\n") != data.count(b"\r\n"):
             raise HeadRefused(400, "bare LF")
-        if size and not 0x41 <= data[start] <= 0x5A:  # noqa: PLR2004  A to Z: how llhttp's methods begin
+        # A to Z is how llhttp's methods begin; a lone CR may become the empty line that is skipped.
+        if size and not 0x41 <= data[start] <= 0x5A and data[start:] != b"\r":  # noqa: PLR2004
             raise HeadRefused(400, "not a request")
         if line_end >= 0:
             self._read_line(data[start:line_end])
