@@ -135,7 +135,7 @@ def read_session(
         entry = _cached(site, state, session, key, header)
     elif entry.header != header:
         others = without(header, partial(is_own_name, site.cookie))
-        state.sessions.rebind(entry, header, others, _plain_start(header, site.cookie.session_name))
+        state.sessions.rebind(entry, header, others, _plain_start(header, site.cookie))
     return _judge(site, state, entry, now, own=own, used=used)
 
 
@@ -216,7 +216,7 @@ def _cached(site: Site, state: State, session: Session, key: bytes, header: byte
     entry = CachedSession(site, session, key)
     entry.renew_at = lifetime.renew_at(session, site.session)
     others = without(header, partial(is_own_name, site.cookie))
-    state.sessions.rebind(entry, header, others, _plain_start(header, site.cookie.session_name))
+    state.sessions.rebind(entry, header, others, _plain_start(header, site.cookie))
     state.sessions.put(entry)
     return entry
 
@@ -227,8 +227,7 @@ def _rebind(state: State, entry: CachedSession, header: bytes) -> bool:
     Only for the plain case, the session in one cookie and its name nowhere else, *in both fields*: else a
     name inside another cookie's value could pass its neighbour's text off as the session.
     """
-    name = entry.site.cookie.session_name
-    start, known = _plain_start(header, name), entry.plain_start
+    start, known = _plain_start(header, entry.site.cookie), entry.plain_start
     if start < 0 or known < 0:
         return False
     end, known_end = header.find(b";", start), entry.header.find(b";", known)
@@ -245,13 +244,15 @@ def _rebind(state: State, entry: CachedSession, header: bytes) -> bool:
     return True
 
 
-def _plain_start(header: bytes, name: bytes) -> int:
-    """Return where the session's one cookie begins, or -1 when the name stands anywhere else too.
+def _plain_start(header: bytes, policy: CookiePolicy) -> int:
+    """Return where the session's one cookie begins, or -1 when its name stands anywhere else too.
 
-    Chunks and duplicates are not plain, nor is a name that is not preceded by the field's start or "; ".
+    Chunks and duplicates are not plain, nor is a name that is not preceded by the field's start or "; ". The
+    name of a login's cookie may hold the session's: those do not count.
     """
-    start = header.find(name)
-    if start < 0 or not header.startswith(b"=", start + len(name)) or header.find(name, start + 1) >= 0:
+    name, login = policy.session_name, policy.transaction_name
+    start = header.find(name + b"=")
+    if start < 0 or header.count(name) - header.count(login) * login.count(name) != 1:
         return -1
     return start if start == 0 or header.endswith(b"; ", 0, start) else -1
 

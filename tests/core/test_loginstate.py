@@ -58,6 +58,12 @@ def test_state_of_another_version_is_refused(plain: bytes) -> None:
         LoginState.open(RING, SITE, seal(plain))
 
 
+@pytest.mark.parametrize("text", ["", "é", "\ud800", "A" * 100])
+def test_text_that_is_no_state_is_refused(text: str) -> None:
+    with pytest.raises(InvalidCookie):
+        LoginState.open(RING, SITE, text)
+
+
 @given(ascii_urls)
 def test_every_url_comes_back(url: str) -> None:
     assert unpack_url(pack_url(url)) == url

@@ -264,6 +264,10 @@ class TestTicket:
         assert data[0] == 2
         assert ticket.session_id
 
+    def test_id_that_is_no_text_is_refused(self) -> None:
+        with pytest.raises(InvalidCookie):
+            decode_ticket(encode_ticket(self.TICKET) + b"\xff")
+
     def test_secret_of_another_length_is_a_defect(self) -> None:
         with pytest.raises(ValueError, match="32 bytes"):
             encode_ticket(replace(self.TICKET, secret=Secret(b"short")))

@@ -364,6 +364,19 @@ class TestRecall:
         assert entry is not None
         assert entry.others == b"b=1; c=3"
 
+    def test_login_s_cookie_whose_name_holds_the_session_s_is_another_cookie(self) -> None:
+        """As the names are by default: __Host-doorward and __Host-doorward-login."""
+        site = make_site(cookie=replace(COOKIE, transaction_name=NAME + b"-login"))
+        state, ours = make_state(), browser_with(SMALL, site=site).header
+        login = NAME + b"-login.abcdefgh=" + b"l" * 90
+        self.known(ours + b"; " + login, state, site)
+        for header, others in ((ours + b"; a=1; " + login, b"a=1"), (ours + b"; b=1", b"b=1"), (ours, None)):
+            entry = recall(site, state, header, NOW)
+            assert entry is not None
+            assert (entry.session, entry.others) == (SMALL, others)
+        for twice in (ours + b"; " + NAME + b" =x", ours + b"; " + NAME + b".0=x", ours + b"; " + NAME):
+            assert recall(site, state, twice, NOW) is None
+
     @pytest.mark.parametrize("after", [360, 3600, 43200, 1e9])
     def test_nothing_is_recalled_once_something_is_due(self, after: float) -> None:
         """S36: the slow path judges; a known cookie never outlives a limit."""

@@ -24,6 +24,7 @@ from sidecar.core.transaction import (
     clear,
     completed,
     find,
+    unmark,
 )
 from tests.core.sessionsetup import COOKIE, KEY_A, KEY_B, NOW, Browser, Entropy, make_provider, make_site
 
@@ -193,6 +194,17 @@ class TestRefusal:
         planted = (b"__Host-login." + begun.id.encode(), b"garbage")
         for cookies in ([planted, *tabs.browser.cookies], [*tabs.browser.cookies, planted]):
             assert find(SITE, cookies, begun.state, NOW).transaction == begun
+
+    def test_authentic_cookie_with_another_secret_does_not_fit(self) -> None:
+        """S01: two logins whose names are the same by chance; the one with the right proof counts."""
+        tabs = Tabs()
+        begun = tabs.begin()
+        name = b"__Host-login." + begun.id.encode()
+        other = SITE.session.keys.seal(
+            b"x" * 37, purpose="transaction", name=name, site=str(SITE.public_url), entropy=Entropy()
+        )
+        assert find(SITE, [(name, other)], begun.state, NOW).reason == "no_cookie"
+        assert find(SITE, [(name, other), *tabs.browser.cookies], begun.state, NOW).transaction == begun
 
     def test_session_cookie_is_no_login_cookie_nor_the_other_way(self) -> None:
         """S33: a cookie of one purpose opens for no other."""
@@ -411,6 +423,14 @@ class TestAttempts:
         tabs.browser.take(mark)
         assert attempts_before(SITE, tabs.browser.cookies, NOW + 29) == 1
         assert attempts_before(SITE, tabs.browser.cookies, NOW + 30) == 0
+
+    def test_sign_out_takes_the_mark_along(self) -> None:
+        """Signing in again at once, as somebody else say, is no circle."""
+        tabs = Tabs()
+        assert unmark(SITE, tabs.browser.cookies) == ()
+        tabs.browser.take(completed(SITE, tabs.begin(), NOW, tabs.entropy))
+        tabs.browser.take(*unmark(SITE, tabs.browser.cookies))
+        assert attempts_before(SITE, tabs.browser.cookies, NOW + 1) == 0
 
     def test_mark_is_not_a_login_under_way(self) -> None:
         tabs = Tabs()
