@@ -57,7 +57,7 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._next = 0
         self._restarts = 0
-        self._is_draining = False
+        self._draining = asyncio.Event()
         self._shared: socket.socket | None = None
         self._all_listening = asyncio.Event()
         self._failed_start = asyncio.Event()
@@ -74,7 +74,7 @@ class Supervisor:
         failed = asyncio.create_task(self._failed_start.wait())
         # A keeper that ends by itself met a defect of ours: stop, and let it be seen below.
         await asyncio.wait({stop, failed, *keepers}, return_when=asyncio.FIRST_COMPLETED)
-        self._is_draining = True
+        self._draining.set()
         self.events.info("draining", seconds=self._runtime.limits.drain_seconds)
         for worker in self._workers.values():
             worker.channel.send({"op": "drain"})
@@ -103,9 +103,9 @@ class Supervisor:
         if self._runtime.listen.startswith("unix:"):
             self._shared = sockets[0]
             self._start["fd"] = self._shared.fileno()
-            return
-        for sock in sockets:
-            sock.close()
+        else:
+            for sock in sockets:
+                sock.close()
 
     async def _open_admin(self) -> express.ExpressServer | None:
         if self._runtime.admin is None:
@@ -117,13 +117,14 @@ class Supervisor:
         """Start a worker, and another when it ends, with growing pauses while none lives long."""
         loop = asyncio.get_running_loop()
         failures = 0
-        while not self._is_draining:
+        while not self._draining.is_set():
             started = loop.time()
             code = await self._run_worker()
-            if self._is_draining:
+            if self._draining.is_set():
                 return
             if not self._all_listening.is_set():
                 # The first start: what keeps one worker from listening keeps all from it (a port in use).
+                self.events.error("worker_did_not_start", exit_code=code)
                 self._failed_start.set()
                 return
             self._restarts += 1
@@ -217,7 +218,7 @@ class Supervisor:
 
     def not_ready(self) -> list[str]:
         """Return what readiness waits for: every worker must listen and be ready once."""
-        if self._is_draining:
+        if self._draining.is_set():
             return ["draining"]
         listening = [w for w in self._workers.values() if w.is_listening]
         if len(listening) < self._runtime.workers and not self._all_listening.is_set():
