@@ -206,6 +206,10 @@ class Plan:
         is_local = first is not None and is_loopback_name(first.public_url.host)
         self.loopback = self.sites[0] if is_local else None
 
+    def plan_of(self, site: Site) -> SitePlan:
+        """Return the plan of one of the runtime's own sites."""
+        return next(plan for plan in self.sites if plan.site is site)
+
 
 class Plans:
     """The plan of the runtime that is served now."""

@@ -93,20 +93,11 @@ class Visit:
             return decision
         if read.due == "renewal":
             return _with_cookies(decision, self._renewed(read.session, cookies)[1])
-        if endpoint == AUTH and decision.note.reason == "auth_endpoint":
-            return self._prepared(decision, read.session, read.entry)
+        if read.entry is not None and endpoint == AUTH and decision.note.reason == "auth_endpoint":
+            signer = self.site.signer
+            until = math.inf if signer is None else signer.edits(read.session, self.now)[1]
+            read.entry.keep_grant(AUTH, PreparedAnswer(self.fields.forwarded, decision, until))
         return decision
-
-    def _prepared(self, respond: Respond, session: Session, entry: CachedSession | None) -> Respond:
-        """Add the assertion to the auth endpoint's yes, and keep it for the requests that follow."""
-        until = math.inf
-        if self.site.signer is not None:
-            assertion, until = self.site.signer.edits(session, self.now)
-            headers = (*respond.response.headers, *assertion.pairs)
-            respond = Respond(replace(respond.response, headers=headers), respond.note)
-        if entry is not None:
-            entry.keep_grant(AUTH, PreparedAnswer(self.fields.forwarded, respond, until))
-        return respond
 
     def admit(self, rules: Rules) -> Decision:
         """Decide by the rules of all readings. Raises BadRequest("ambiguous_path") when they disagree."""

@@ -194,3 +194,16 @@ class TestSwitchingProtocols:
     def test_a_refused_handshake_is_an_answer_like_any_other(self) -> None:
         answer = finish((b"A", b"1"), by=WEBSOCKET, status=403)
         assert (answer.is_tunnel, answer.is_acceptable) == (False, True)
+
+
+class TestBounds:
+    def test_a_long_name_passes_and_is_not_remembered(self) -> None:
+        pair = (b"X" * 65, b"1")
+        assert headers(pair) == headers(pair) == [pair]
+
+    def test_remembered_names_are_bounded(self) -> None:
+        from sidecar.core import answer
+
+        for number in range(3000):
+            headers((b"X-%d" % number, b"1"))
+        assert len(answer._kinds.known) <= 2048

@@ -31,6 +31,13 @@ class TestMemo:
         assert kept[0] == kept[3]
         assert sent(world.forward(cookie=cookie)) == sent(world.forward(cookie=cookie, memo=memo))
 
+    def test_the_same_list_goes_out_again_for_nobody(self) -> None:
+        world = World()
+        memo: dict[object, object] = {}
+        kept = [world.forward(b"/public/", cookie=b"a=1; __Host-login.x=y", memo=memo).kept for _ in range(2)]
+        assert kept[0] is kept[1]
+        assert kept[0][-1] == (b"Cookie", b"a=1")
+
     def test_a_session_still_ends(self) -> None:
         """S36: a session still ends."""
         world = World()

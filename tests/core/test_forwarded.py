@@ -186,6 +186,14 @@ class TestBounds:
             tab.find(f"192.0.{number // 256}.{number % 256}", [])
         assert len(tab.direct) <= 4096
 
+    def test_remembered_chains_are_bounded(self) -> None:
+        tab = table()
+        for number in range(5000):
+            tab.find("10.0.0.1", [xff(b"192.0.%d.%d" % (number // 256, number % 256))])
+        assert len(tab._chains) <= 4096
+        tab.find("10.0.0.1", [xff(b"x," * 2000 + b"192.0.2.1")])
+        assert all(len(chain) <= 2048 for _, chain in tab._chains)
+
 
 @given(st.binary(max_size=60))
 def test_whatever_the_chain_it_is_an_address_or_refused(value: bytes) -> None:

@@ -175,6 +175,10 @@ class TestConnection:
         assert kept == pairs
         assert cookie == b"a=b"
 
+    @pytest.mark.parametrize("value", [b"keep-alive", b"close", b"Keep-Alive"])
+    def test_a_plain_connection_nominates_nothing(self, value: bytes) -> None:
+        assert clean((b"Connection", value), (b"X-A", b"1"))[0] == [(b"X-A", b"1")]
+
     def test_names_are_nominated_over_several_fields(self) -> None:
         assert nominated_names([b"close", b"X-A , x-b", b""]) >= {b"x-a", b"x-b"}
 

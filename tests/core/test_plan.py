@@ -156,3 +156,13 @@ class TestRoutes:
         world = World((site(routes=(Route(prefix="/other", upstream=UPSTREAM),)),))
         refusal = world.respond(b"/app/", cookie=world.cookie())
         assert (refusal.response.status, refusal.note.reason) == (404, "no_route")
+
+
+class TestBounds:
+    def test_notes_of_public_rules_are_bounded(self) -> None:
+        """Rules that are made for single paths (letters' case) come and go."""
+        plan = World().state.plans.of(World().runtime).sites[0]
+        for number in range(5000):
+            rule = Rule(name=str(number), allow=Anyone())
+            assert plan.public_note(rule).rule == str(number)
+        assert len(plan._public_notes) <= 4096

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sidecar.core.decision import Decision
     from sidecar.core.flows.call import Call
     from sidecar.core.http import HeaderPair
-    from sidecar.core.runtime import Site
     from sidecar.core.session import Session
 
 __all__ = ["serve", "signed_in_answer"]
@@ -59,9 +58,15 @@ def serve(call: Call, name: str) -> Decision:
         return refusals.refuse(call.site, "invalid_request", 400, call.head.request_id, call.head)
 
 
-def signed_in_answer(site: Site, session: Session) -> Respond:
-    """Return the 200 of the auth endpoint: the same for each request of a session, so prepare it once."""
-    headers = (NO_STORE, *auth_response_headers(site.headers, session))
+def signed_in_answer(call: Call, session: Session) -> Respond:
+    """Return the 200 of the auth endpoint: identity headers, and the assertion where the site has one.
+
+    The gate keeps it for the requests of the session that follow.
+    """
+    site = call.site
+    signer = call.state.plans.of(call.runtime).plan_of(site).signer
+    assertion = () if signer is None else signer.edits(session, call.now)[0].pairs
+    headers = (NO_STORE, *auth_response_headers(site.headers, session), *assertion)
     identity = session.identity
     told = Note(site=site.name, reason="auth_endpoint", user=identity.user, session_id=session.id)
     return Respond(Response(status=200, headers=headers), told)
@@ -108,7 +113,7 @@ def _judged(call: Call, session: Session) -> Respond:
     rules = site.rules.rules_for(site.public_url.host, (call.path,), b"GET")
     rule, verdict = judge(rules, session.identity, call.client_ip)
     if verdict.allowed:
-        return signed_in_answer(site, session)
+        return signed_in_answer(call, session)
     reason = "no_rule" if rule is None else "denied"
     headers = ((INTERCEPTED, reason.encode("ascii")), *SAFE_PAIR)
     return Respond(Response(status=403, headers=headers), note(call, reason, verdict.why))
