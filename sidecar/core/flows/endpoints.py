@@ -64,9 +64,7 @@ def signed_in_answer(call: Call, session: Session) -> Respond:
     The gate keeps it for the requests of the session that follow.
     """
     site = call.site
-    signer = call.state.plans.of(call.runtime).plan_of(site).signer
-    assertion = () if signer is None else signer.edits(session, call.now)[0].pairs
-    headers = (NO_STORE, *auth_response_headers(site.headers, session), *assertion)
+    headers = (NO_STORE, *auth_response_headers(site.headers, session), *_assertion(call, session))
     identity = session.identity
     told = Note(site=site.name, reason="auth_endpoint", user=identity.user, session_id=session.id)
     return Respond(Response(status=200, headers=headers), told)
@@ -183,22 +181,15 @@ def _fresh(call: Call, answer: Callable[[Session], Respond]) -> Decision:
         return answer(session)
 
     def then(renewed: Session, cookies: tuple[bytes, ...]) -> Respond:
-        respond = answer(renewed)
-        said_yes = respond.note.reason == "auth_endpoint"
-        return _with_headers(
-            respond, (*(_assertion(call, renewed) if said_yes else ()), *set_cookie_pairs(cookies))
-        )
+        return _with_headers(answer(renewed), set_cookie_pairs(cookies))
 
     return refresh_then(call, then)
 
 
 def _assertion(call: Call, session: Session) -> tuple[HeaderPair, ...]:
-    """Return the signed assertion, where the site has one, for an answer that the gate did not prepare."""
-    for plan in call.state.plans.of(call.runtime).sites:
-        if plan.site is call.site and plan.signer is not None:
-            edits, _ = plan.signer.edits(session, call.now)
-            return edits.pairs
-    return ()
+    """Return the signed assertion, where the site has one."""
+    signer = call.state.plans.of(call.runtime).plan_of(call.site).signer
+    return () if signer is None else signer.edits(session, call.now)[0].pairs
 
 
 def _with_headers(respond: Respond, added: tuple[HeaderPair, ...]) -> Respond:
