@@ -34,6 +34,7 @@ IMPURE_CALLS = frozenset(
         "getLogger",
         "import_module",
         "input",
+        "io.open",
         "open",
         "print",
         "uuid1",
@@ -54,7 +55,11 @@ def find_impure_calls(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             names = ast.unparse(node.func).split(".")
-            found += [call for call in (names[-1], ".".join(names[-2:])) if call in IMPURE_CALLS]
+            calls = {names[-1], ".".join(names[-2:])}
+            if len(names) > 1:
+                # `keys.open(token)` unseals. Paths have an `open` too: the contracts keep pathlib out.
+                calls.discard("open")
+            found += sorted(calls & IMPURE_CALLS)
     return found
 
 
@@ -82,6 +87,7 @@ class TestWalls:
             "from datetime import date\ndate.today()",
             "import uuid\nuuid.uuid4()",
             "open('/etc/passwd')",
+            "import io\nio.open('/etc/passwd')",
             "AESGCM.generate_key(256)",
         ],
     )
