@@ -27,7 +27,7 @@ from tests.processes import find_free_port, running
 
 __all__ = ["COMMAND", "Doorward", "new_key", "run_to_end"]
 
-COMMAND = Path(sys.executable).with_name("doorward")
+COMMAND = Path(os.environ.get("DOORWARD_COMMAND") or Path(sys.executable).with_name("doorward"))
 _START_SECONDS = 20.0
 _STOP_SECONDS = 45.0
 _AUTHENTICATED = [{"allow": "authenticated"}]
@@ -179,8 +179,9 @@ class Doorward:
         """Hold what was written against S27, and against defects of ours."""
         text = self.log
         assert "Traceback" not in text, text[-6000:]
-        leaked = {secret for secret in self.secrets if len(secret) >= 8 and secret in text}
-        assert not leaked, f"in the log: {leaked}"
+        leaked = [secret for secret in self.secrets if len(secret) >= 8 and secret in text]
+        lines = [line for line in text.splitlines() if any(secret in line for secret in leaked)]
+        assert not leaked, f"in the log: {leaked}\n" + "\n".join(lines)
 
     def __enter__(self) -> Self:
         return self

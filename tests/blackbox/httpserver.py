@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -76,6 +77,8 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         server = self.server
         assert isinstance(server, _Server)
+        with server.lock:
+            server.connections.add(self.connection)
         while (received := _read_request(self.rfile, self.wfile)) is not None:
             with server.lock:
                 server.received.append(received)
@@ -93,6 +96,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.answer = answer
         self.lock = threading.Lock()
         self.received: list[Received] = []
+        self.connections: set[socket.socket] = set()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients that go away are part of what is tested."""
@@ -130,11 +134,16 @@ class HttpServer:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening. Connections that are open already are served to their end."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        """Stop listening, and reset the connections that are open."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.shutdown()
+        server.server_close()
+        with server.lock:
+            for connection in server.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[HttpServer]:
