@@ -43,7 +43,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One connection: `name` says the rule, `lines` the lines of the security checklist that it proves."""
+    """One connection: `name` says the rule, `lines` the lines of the security checklist that it proves.
+
+    What the other fields mean is in `tests.conformance.cases`.
+    """
 
     name: str
     lines: tuple[str, ...]
