@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -214,3 +216,19 @@ class TestPresets:
         chosen = PRESETS["openmetadata"]
         policy = HeaderPolicy(upstream=chosen.upstream, auth_response=())
         assert identity_edits(policy, SESSION).block == b"X-Auth-Params-Email: alice@example.com\r\n"
+
+
+class TestPage:
+    PAGE = (Path(__file__).parents[2] / "docs/headers.md").read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("preset", sorted(PRESETS))
+    def test_every_preset_is_described(self, preset: str) -> None:
+        assert re.search(rf"^\| `{preset}`", self.PAGE, re.MULTILINE)
+
+    @pytest.mark.parametrize("text", ["Zoë", "50%", "Doe, Jane"])
+    def test_the_examples_are_true(self, text: str) -> None:
+        assert f"| `{text}` | `{encode_value(text).decode()}` |" in self.PAGE
+
+    def test_the_example_of_a_list_is_true(self) -> None:
+        assert encode_list(["users", "a,admin"]) == b"users,a%2Cadmin"
+        assert "`users,a%2Cadmin`" in self.PAGE
