@@ -34,7 +34,10 @@ __all__ = [
     "Request",
     "ScriptedUpstream",
     "bounded",
+    "read_request",
+    "respond",
     "serving",
+    "until",
     "upstream_at",
 ]
 
@@ -63,6 +66,12 @@ def bounded[T](main: Callable[[], Awaitable[T]]) -> T:
             return await main()
 
     return express.run(within())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that another peer brings about; the bound is the test's own."""
+    while not condition():  # noqa: ASYNC110  the other peer is a socket, not an event
+        await asyncio.sleep(0.002)
 
 
 @dataclass

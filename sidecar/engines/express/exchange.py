@@ -137,7 +137,8 @@ class Exchange:
         connection.transport.write(build_request(forward, kept, framing))
         if down.body is not None:
             self._sends_chunked = down.body.is_chunked
-            down.body.begin(self)
+            if down.body.begin(self) and self.connection is connection:
+                connection.begin_upload()
 
     def send_body(self, payload: bytes) -> None:
         """Pass a piece of the request's body on."""
@@ -308,6 +309,7 @@ class Exchange:
         self.connection = None
         if connection is not None:
             connection.exchange = None
+            connection.end_upload()
             if down.is_write_paused:
                 connection.transport.resume_reading()
             if (

@@ -59,8 +59,8 @@ class RequestBody:
         """Tell whether somebody reads it."""
         return self._sink is not None
 
-    def begin(self, sink: BodySink) -> None:
-        """Pass the body to `sink`: what is here, and from now on what arrives."""
+    def begin(self, sink: BodySink) -> bool:
+        """Pass the body to `sink`: what is here, and from now on what arrives; True if more is to come."""
         self._sink = sink
         down = self._down
         data, down.buffer = down.buffer, b""
@@ -69,8 +69,10 @@ class RequestBody:
         elif self._expects_continue:
             # RFC 9110 §10.1.1: only now has somebody decided that the body is wanted.
             down.transport.write(CONTINUE)
-        if down.body is self:
-            self.resume()
+        if down.body is not self:
+            return False
+        self.resume()
+        return True
 
     def feed(self, data: bytes) -> None:
         """Take what arrived."""

@@ -8,7 +8,9 @@ the connection (S53).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import os
+import socket
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sidecar.engines.express.exchange import Exchange
@@ -16,16 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["UpstreamConnection"]
 
 
+_MAX_SALVAGED_BYTES: Final = 262144
+
+
 class UpstreamConnection(asyncio.Protocol):
     """The protocol object of one upstream connection. `idle_since` is on the monotonic clock."""
 
-    __slots__ = ("exchange", "idle_since", "is_open", "is_reused", "transport")
+    __slots__ = ("_spare", "exchange", "idle_since", "is_open", "is_reused", "transport")
 
     transport: asyncio.Transport
 
     def __init__(self) -> None:
         """Begin unlent."""
         self.exchange: Exchange | None = None
+        self._spare: socket.socket | None = None
         self.is_open = False
         self.is_reused = False
         self.idle_since = 0.0
@@ -58,12 +64,44 @@ class UpstreamConnection(asyncio.Protocol):
     def _lost(self, *, is_clean: bool) -> None:
         self.is_open = False
         exchange = self.exchange
-        if exchange is None:
-            return
         try:
-            exchange.upstream_lost(is_clean=is_clean)
+            salvaged = self._salvage()
+            if salvaged and self.exchange is not None:
+                self.exchange.answer_data(salvaged)
+            if self.exchange is not None:
+                self.exchange.upstream_lost(is_clean=is_clean)
         except Exception:  # noqa: BLE001  the outermost edge
-            exchange.defect()
+            if exchange is not None:
+                exchange.defect()
+
+    def begin_upload(self) -> None:
+        """Keep a second handle of the socket while a body is sent.
+
+        An upstream that refuses a body answers (413, say) and closes; the reset that follows may fail our
+        next write, and the loop then closes the socket with the answer unread in it.
+        """
+        if self.transport.get_extra_info("sslcontext") is None:
+            sock = self.transport.get_extra_info("socket")
+            self._spare = socket.socket(fileno=os.dup(sock.fileno()))
+
+    def end_upload(self) -> None:
+        """Give the second handle up."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def _salvage(self) -> bytes:
+        """Return what had arrived before a failed write closed the connection."""
+        spare = self._spare
+        if spare is None:
+            return b""
+        spare.setblocking(False)
+        try:
+            return spare.recv(_MAX_SALVAGED_BYTES)
+        except OSError:
+            return b""
+        finally:
+            self.end_upload()
 
     def pause_writing(self) -> None:
         """Stop reading the request's body: the upstream does not take it as fast as it comes."""
@@ -79,4 +117,5 @@ class UpstreamConnection(asyncio.Protocol):
         """Close at once; nobody gets what is under way."""
         self.is_open = False
         self.exchange = None
+        self.end_upload()
         self.transport.abort()
