@@ -101,3 +101,21 @@ class TestOrigins:
     def test_every_witness_must_agree(self, pairs: tuple[HeaderPair, ...], is_own: bool) -> None:
         """S39: Sec-Fetch-Site and Origin, each as often as it is there."""
         assert is_same_origin(TRUSTED, head(b"/", *pairs, method=b"POST")) == is_own
+
+    def test_a_form_of_a_page_without_referrer_is_of_its_own_origin(self) -> None:
+        """S39: such a page sends `Origin: null`; without the browser's word for it that is anybody's.
+
+        Our own sign-out was refused so, and every form of an application with that policy.
+        """
+        null, same = (b"Origin", b"null"), (b"Sec-Fetch-Site", b"same-origin")
+        assert is_same_origin(TRUSTED, head(b"/", null, same, method=b"POST"))
+        for pairs in (
+            (null,),
+            (null, null, same),
+            (null, (b"Sec-Fetch-Site", b"same-site")),
+            (null, (b"Sec-Fetch-Site", b"cross-site")),
+            (null, (b"Sec-Fetch-Site", b"none")),
+            (null, same, same),
+            (null, same, (b"Sec-Fetch-Site", b"cross-site")),
+        ):
+            assert not is_same_origin(TRUSTED, head(b"/", *pairs, method=b"POST"))
