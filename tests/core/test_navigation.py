@@ -92,6 +92,12 @@ class TestOrigins:
             ((OWN, (b"Sec-Fetch-Site", b"cross-site")), False),
             ((OWN, (b"Sec-Fetch-Site", b"same-origin"), (b"Sec-Fetch-Site", b"cross-site")), False),
             (((b"Sec-Fetch-Site", b"unheard-of"),), False),
+            (((b"Origin", b"null"),), False),
+            (((b"Origin", b"null"), (b"Sec-Fetch-Site", b"cross-site")), False),
+            (((b"Origin", b"null"), (b"Sec-Fetch-Site", b"same-site")), False),
+            # A page with `Referrer-Policy: no-referrer` sends its own forms so (Fetch §3.2).
+            (((b"Origin", b"null"), (b"Sec-Fetch-Site", b"same-origin")), True),
+            (((b"Origin", b"null"), OWN, (b"Sec-Fetch-Site", b"same-origin")), False),
             (((b"Origin", b""),), False),
             (((b"Origin", b"https://app.example.com:443"),), False),
             (((b"Origin", b"https://trusted.example"), (b"Sec-Fetch-Site", b"same-site")), True),
