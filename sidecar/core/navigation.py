@@ -118,7 +118,7 @@ def is_same_origin(site: Site, head: RequestHead) -> bool:
 
     A sibling subdomain and another port of localhost are "same-site" and send our cookie along, so SameSite
     is not enough. Both witnesses must agree: Sec-Fetch-Site, and Origin where there is one. Neither is there
-    in requests of programs, which nobody can trick into sending a cookie. `Origin: null` is anybody's, except
+    in requests of programs, which nobody can trick into sending a cookie. `Origin: null` is anybody's, unless
     where Sec-Fetch-Site says otherwise: a page with `Referrer-Policy: no-referrer`, as all of ours have,
     sends its own forms so (Fetch §3.2), and a page of an opaque origin is "cross-site" to every site.
     """
