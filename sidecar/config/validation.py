@@ -219,7 +219,8 @@ def _list(model: type[Model], path: Path, details: dict[str, Any]) -> str:
     value = details["input"]
     if is_secret(model, path) or isinstance(value, Mapping):
         return f"must be a list{_as_in(model, path)}"
-    return f"must be a list; write [{flow(value)}]"
+    entries = re.split(r"[\s,]+", value.strip()) if isinstance(value, str) else [value]
+    return f"must be a list; write {flow(entries)}"
 
 
 def _as_in(model: type[Model], path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 
 import yaml
 
-from sidecar.config.problems import Path, Position, Problem
+from sidecar.config.problems import Path, Position, Problem, quoted
 from sidecar.config.substitution import SubstitutionError, substitute
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "Document", "parse_yaml"]
@@ -81,8 +81,8 @@ class Document:
         return self.values.get(path)
 
     def position_of_key(self, path: Path) -> Position | None:
-        """Return where the key at the end of `path` stands, else its value."""
-        return self.keys.get(path) or self.position_of(path)
+        """Return where the key at the end of `path` stands; a missing one is looked for where it belongs."""
+        return self.keys.get(path) or self.keys.get(path[:-1]) or self.position_of(path)
 
 
 def parse_yaml(text: str, environment: Mapping[str, str]) -> Document:
@@ -96,7 +96,7 @@ def parse_yaml(text: str, environment: Mapping[str, str]) -> Document:
     except RecursionError:
         document.problems.append(Problem((), "is nested too deeply; no setting needs that"))
         return document
-    if node is None:
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}null"):
         document.problems.append(_EMPTY)
         return document
     walk = _Walk(document, environment)
@@ -167,7 +167,7 @@ class _Walk:
             case yaml.ScalarNode():
                 return self._scalar(node, path)
             case _:
-                self._note(path, node, f"the tag {node.tag} is not known here; write a plain value")
+                self._note(path, node, f"the tag {_tag(node)} is not known here; write a plain value")
                 return None
 
     def _note(self, path: Path, node: yaml.Node, message: str) -> None:
@@ -221,7 +221,7 @@ class _Walk:
     def _key(self, node: yaml.Node, path: Path) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
             return str(node.value)
-        shown = repr(node.value) if isinstance(node, yaml.ScalarNode) else "a list or mapping"
+        shown = quoted(node.value) if isinstance(node, yaml.ScalarNode) else "a list or mapping"
         self._note(path, node, f"{shown} can't be a key: keys are text; put it in quotes if it is meant")
         return None
 
@@ -245,8 +245,12 @@ class _Walk:
                 self._note(path, node, "has no value; give it one, or remove the key")
                 return None
             case _:
-                self._note(path, node, f"the tag {node.tag} is not known here; write a plain value")
+                self._note(path, node, f"the tag {_tag(node)} is not known here; write a plain value")
                 return None
+
+
+def _tag(node: yaml.Node) -> str:
+    return str(node.tag).replace(_TAG, "!!")
 
 
 def _position(node: yaml.Node) -> Position:
@@ -260,9 +264,7 @@ _MENDS: Final = (
     ("expected <block end>", "check the indentation of this line and of those above it"),
     ("found undefined alias", "write its anchor (&name) before it"),
     ("but got '{'", "${NAME} inside of { } or [ ] needs quotes"),
-    ("expected ',' or", "close the bracket that was opened before"),
     ("but found another document", "one file is one configuration; remove the line ---"),
-    ("found unexpected end of stream", "close the quotes"),
 )
 
 
@@ -270,14 +272,18 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     """Say in one line what the parser stumbled over, where, and what mends it most often."""
     if isinstance(error, yaml.reader.ReaderError):
         before = text[: error.position]
-        position = Position(before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
+        place = Position(before.count("\n") + 1, error.position - before.rfind("\n"))
         return Problem(
-            (), f"is not YAML: the character U+{ord(text[error.position]):04X} may not be in it", position
+            (), f"is not YAML: U+{ord(text[error.position]):04X} may not be in it; remove it", place
         )
     if not isinstance(error, yaml.MarkedYAMLError):
         return Problem((), "is not YAML")
-    said = " ".join(str(part) for part in (error.context, error.problem) if part)
-    mend = next((f"; {mend}" for sign, mend in _MENDS if sign in said), "")
-    mark = error.problem_mark or error.context_mark
-    place = None if mark is None else Position(mark.line + 1, mark.column + 1)
-    return Problem((), f"is not YAML: {error.problem or error.context}{mend}", place)
+    said, opened = str(error.problem or error.context), error.context_mark
+    mark = error.problem_mark or opened
+    mend = next((mend for sign, mend in _MENDS if sign in said), None)
+    if "unexpected end of stream" in said and opened is not None:
+        mark, mend = opened, "close the quotes that are opened here"
+    elif mend is None and opened is not None and "expected ',' or" in said:
+        mend = f"close the bracket that is opened in line {opened.line + 1}"
+    place = Position(1, 1) if mark is None else Position(mark.line + 1, mark.column + 1)
+    return Problem((), f"is not YAML: {said}{'' if mend is None else f'; {mend}'}", place)

@@ -74,14 +74,13 @@ def _refuse_twice(context: Context, path: Path, rules: Iterable[HeaderRule]) -> 
 
 def _check_names(context: Context, path: Path, settings: HeaderSettings, policy: HeaderPolicy) -> None:
     ours = {rule.name.lower() for rule in policy.upstream}
-    if policy.assertion is not None and policy.assertion.header.lower() in ours:
-        context.refuse(
-            (*path, "assertion", "header"),
-            "is the name of an identity header too; choose another",
-            at_key=True,
-        )
-    if policy.assertion is not None:
-        ours.add(policy.assertion.header.lower())
+    if settings.assertion is not None:
+        header = settings.assertion.header.lower()
+        if header in ours:
+            context.refuse(
+                (*path, "assertion", "header"), "is the name of an identity header too; choose another"
+            )
+        ours.add(header)
     for index, name in enumerate(settings.keep_inbound):
         if name.lower() in ours:
             context.warn(

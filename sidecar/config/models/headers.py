@@ -39,17 +39,17 @@ _RESERVED_HEADERS: Final = frozenset(
 
 def _preset(name: str) -> str:
     if name not in PRESETS:
-        raise complaint(f'"{name}" is no preset{suggestion(name, PRESETS)}; there are {", ".join(PRESETS)}')
+        mend = suggestion(name, PRESETS) or f"; there are {', '.join(PRESETS)}"
+        raise complaint(f'"{name}" is no preset{mend}')
     return name
 
 
 def _source(text: str) -> str:
     if text in _SOURCES or (text.startswith(_CLAIM) and "" not in text.removeprefix(_CLAIM).split(".")):
         return text
-    raise complaint(
-        f'"{text}" is no source{suggestion(text, _SOURCES)}; write {", ".join(_SOURCES)},'
-        f" or claim:{text.removeprefix(_CLAIM).strip('.') or 'name'} for that claim"
-    )
+    mend = suggestion(text, _SOURCES) or f"; write {', '.join(_SOURCES)}"
+    claim = text.removeprefix(_CLAIM).strip(".") or "name"
+    raise complaint(f'"{text}" is no source{mend} (or {_CLAIM}{claim}, to send that claim)')
 
 
 def _settable(name: str) -> str:
