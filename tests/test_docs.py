@@ -40,7 +40,7 @@ def test_every_series_that_the_page_names_exists() -> None:
 
 @pytest.mark.parametrize("endpoint", ["start", "callback", "sign_in", "sign_out", "auth", "userinfo", "jwks"])
 def test_every_endpoint_is_described(endpoint: str) -> None:
-    assert f"| `{endpoint}" in HEADERS
+    assert f"| `{endpoint}" in OPERATING
 
 
 def test_defaults_that_the_page_names_are_the_defaults() -> None:
