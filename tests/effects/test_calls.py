@@ -367,5 +367,15 @@ class TestTrust:
         with pytest.raises(ProviderUnavailable, match="provider_unreachable"):
             self.call(pair)
 
+    def test_without_a_store_of_the_system_certifis_is_used(
+        self, pair: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Bare images have none: then the public authorities are trusted, and still not anybody."""
+        none = ssl.DefaultVerifyPaths(None, None, "", "", "", "")  # type: ignore[arg-type]
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+
+        with pytest.raises(ProviderUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            self.call(pair)
+
     def test_a_providers_own_ca_is_trusted(self, pair: Path) -> None:
         assert self.call(pair, ca_file=str(pair / "cert.pem")) == 200

@@ -102,6 +102,19 @@ class TestFlows:
         )
         assert rest == []
 
+    def test_a_refused_token_that_the_flow_leaves_becomes_a_page_too(self) -> None:
+        def steps() -> Steps[Respond | Forward]:
+            yield Emit(event="login_refused")
+            raise InvalidToken("nonce_mismatch")
+
+        async def main() -> Respond | Forward:
+            async with Bench() as bench:
+                return await bench.run(steps())
+
+        result = asyncio.run(main())
+        assert isinstance(result, Respond)
+        assert (result.response.status, result.note.reason) == (403, "login_failed")
+
     def test_a_defect_passes_through(self) -> None:
         """It is the application's edge that answers 500 and logs the traceback."""
 

@@ -98,7 +98,7 @@ def _auth(call: Call) -> Decision:
         return method_refused(call, b"GET, HEAD")
     if call.session is None:
         return _not_signed_in(call)
-    return _fresh(call, lambda session: _judged(call, session))
+    return _fresh(call, call.session, _judged)
 
 
 def _judged(call: Call, session: Session) -> Respond:
@@ -129,9 +129,7 @@ def _userinfo(call: Call) -> Decision:
         return method_refused(call, b"GET, HEAD")
     if call.session is None:
         return refusals.unauthenticated(call, "login_required")
-    if wants_page(call.head):
-        return _fresh(call, lambda session: _who_am_i(call, session))
-    return _fresh(call, lambda session: _userinfo_json(call, session))
+    return _fresh(call, call.session, _who_am_i if wants_page(call.head) else _userinfo_json)
 
 
 def _who_am_i(call: Call, session: Session) -> Respond:
@@ -171,17 +169,14 @@ def _userinfo_json(call: Call, session: Session) -> Respond:
     return Respond(Response(status=200, headers=headers, body=text), note(call, "own_page"))
 
 
-def _fresh(call: Call, answer: Callable[[Session], Respond]) -> Decision:
+def _fresh(call: Call, session: Session, answer: Callable[[Call, Session], Respond]) -> Decision:
     """Answer for the session, refreshed first where that is due; the new cookie goes with the answer."""
-    session, sessions = call.session, call.state.sessions
-    if session is None:
-        return _not_signed_in(call)
     is_due = refresh_due(session, call.site.session, call.now)
-    if not is_due or sessions.refresh_postponed_until(session.id) > call.now:
-        return answer(session)
+    if not is_due or call.state.sessions.refresh_postponed_until(session.id) > call.now:
+        return answer(call, session)
 
     def then(renewed: Session, cookies: tuple[bytes, ...]) -> Respond:
-        return _with_headers(answer(renewed), set_cookie_pairs(cookies))
+        return _with_headers(answer(call, renewed), set_cookie_pairs(cookies))
 
     return refresh_then(call, then)
 

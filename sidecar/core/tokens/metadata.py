@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from sidecar.core.development import is_marked
 from sidecar.core.errors import ProviderUnavailable
+from sidecar.core.hosts import is_loopback_name
 from sidecar.core.tokens.strictjson import parse_json_object
 
 if TYPE_CHECKING:
@@ -124,17 +124,8 @@ def _allows_endpoint(url: str, provider: Provider, *, is_override: bool) -> bool
     if parts.scheme == "https" or (parts.scheme == "http" and provider.insecure_http):
         return True
     # A remote provider's document can't point us at a port of this machine; the operator can.
-    is_local = is_override or _is_loopback(urlsplit(provider.issuer).hostname or "")
-    return parts.scheme == "http" and is_local and _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    is_local = is_override or is_loopback_name(urlsplit(provider.issuer).hostname or "")
+    return parts.scheme == "http" and is_local and is_loopback_name(host)
 
 
 def _shown(value: Json) -> str:

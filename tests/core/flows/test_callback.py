@@ -544,6 +544,13 @@ class TestIdentity:
         assert location(browser.log_in()) == "/app/x?y=1"
         assert browser.event_codes("provider_call_failed") == ["userinfo_refused"]
 
+    def test_without_an_endpoint_the_id_token_has_to_do(self) -> None:
+        browser = setup()
+        browser.op.document = metadata_document(userinfo_endpoint=None)
+
+        assert location(browser.log_in()) == "/app/x?y=1"
+        assert [request.operation for request in browser.op.calls] == ["token"]
+
     @pytest.mark.parametrize("document", [metadata_document(), metadata_document(userinfo_endpoint=None)])
     def test_userinfo_that_must_be_there_must_be_there(self, document: bytes) -> None:
         browser = setup(provider(userinfo="always"))
@@ -630,10 +637,12 @@ class TestWhatIsKept:
 
     def test_a_session_that_is_too_large_is_refused(self) -> None:
         """S25: with a code that says so."""
-        browser = setup(session=SessionPolicy(keys=KEYS, keep_access_token=True))
-        browser.op.token_members = {"access_token": "a" * 60_000}
+        for keeps_id_token in (True, False):
+            policy = SessionPolicy(keys=KEYS, keep_access_token=True, keep_id_token=keeps_id_token)
+            browser = setup(session=policy)
+            browser.op.token_members = {"access_token": "a" * 60_000}
 
-        refused(browser, browser.log_in(), "session_too_large")
+            refused(browser, browser.log_in(), "session_too_large")
 
 
 class TestFormPost:

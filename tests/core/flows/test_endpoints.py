@@ -182,6 +182,12 @@ class TestUserinfo:
         assert send(signed_in(), "/oauth2/userinfo", b"PUT").response.status == 405
 
 
+class TestSignIn:
+    def test_it_is_asked_with_get_or_head(self) -> None:
+        assert send(setup(), "/oauth2/sign_in", b"HEAD").response.status == 200
+        assert send(setup(), "/oauth2/sign_in", b"PUT").response.status == 405
+
+
 def with_assertion() -> HeaderPolicy:
     pem = ec_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assertion = AssertionPolicy(

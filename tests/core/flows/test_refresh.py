@@ -9,9 +9,12 @@ import pytest
 from sidecar.core.decision import Forward, Respond
 from sidecar.core.effects import Once
 from sidecar.core.errors import ProviderUnavailable
+from sidecar.core.flows.call import Call
+from sidecar.core.flows.refresh import refresh_then
 from sidecar.core.runtime import SessionPolicy
+from sidecar.core.session import Session
 from tests.core.flows.flowsetup import Browser, location, setup
-from tests.core.gatesetup import KEYS, NOW, provider, values
+from tests.core.gatesetup import KEYS, NOW, head, provider, values
 from tests.core.oidcsetup import answer, jwk, jwks, rsa_key, sign
 
 DUE = 250.0  # the access token lives for 300 s, and is refreshed 60 s before its end
@@ -396,6 +399,30 @@ class TestRefused:
 
         assert moved.event_codes("refresh_refused") == ["provider_changed"]
         assert moved.op.token_forms == []
+
+
+def test_without_a_session_it_asks_for_a_login() -> None:
+    """S61: a call that has none is not let through by mistake."""
+    browser = setup(provider())
+    call = Call(
+        runtime=browser.world.runtime,
+        site=browser.world.sites[0],
+        state=browser.world.state,
+        head=head(b"/app/"),
+        now=NOW,
+        path="/app/",
+        query=b"",
+        cookies=(),
+        client_ip="192.0.2.7",
+    )
+
+    def then(_: Session, __: tuple[bytes, ...]) -> Forward:
+        raise AssertionError
+
+    result = browser.carry_out(refresh_then(call, then))
+
+    assert isinstance(result, Respond)
+    assert result.response.status == 401
 
 
 def test_events_hold_no_secret() -> None:

@@ -124,21 +124,31 @@ class TestForm:
         assert browser.post("/oauth2/sign_out", {"csrf_token": state}).response.status == 403
 
     @pytest.mark.parametrize(
-        "pair",
+        "pairs",
         [
-            (b"Sec-Fetch-Site", b"cross-site"),
-            (b"Sec-Fetch-Site", b"same-site"),
-            (b"Origin", b"https://evil.example"),
-            (b"Origin", b"null"),
+            ((b"Sec-Fetch-Site", b"cross-site"),),
+            ((b"Sec-Fetch-Site", b"same-site"),),
+            ((b"Origin", b"https://evil.example"),),
+            ((b"Origin", b"null"), (b"Sec-Fetch-Site", b"cross-site")),
         ],
     )
-    def test_a_request_from_elsewhere_is_refused_with_the_token_too(self, pair: tuple[bytes, bytes]) -> None:
+    def test_a_request_from_elsewhere_is_refused_with_the_token_too(
+        self, pairs: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
         browser = signed_in()
 
-        respond = browser.post("/oauth2/sign_out", {"csrf_token": token(browser)}, pair)
+        respond = browser.post("/oauth2/sign_out", {"csrf_token": token(browser)}, *pairs)
 
         assert respond.response.status == 403
         assert is_signed_in(browser)
+
+    def test_our_own_page_sends_no_origin_for_it_says_no_referrer(self) -> None:
+        """Fetch §3.2: under that policy a form's Origin is null; Sec-Fetch-Site tells where it comes from."""
+        browser = signed_in()
+
+        respond = browser.post("/oauth2/sign_out", {"csrf_token": token(browser)}, (b"Origin", b"null"))
+
+        assert respond.response.status == 303
 
 
 class TestSigningOut:
@@ -259,6 +269,12 @@ class TestReturning:
         other = Browser(browser.world, browser.op)
 
         assert page_of(self.come_back(other, f"?state={state}"))[0] == "signed_out"
+
+    def test_a_cookie_that_is_not_ours_leads_nowhere(self) -> None:
+        browser = signed_in()
+        browser.cookies = {b"__Host-login.out": b"AAAA", b"other": b"x"}
+
+        assert page_of(self.come_back(browser, "?state=x"))[0] == "signed_out"
 
     def test_too_late_leads_nowhere(self) -> None:
         browser = signed_in()
