@@ -10,6 +10,8 @@ import asyncio
 import base64
 import contextlib
 import json
+import socket
+import struct
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -334,6 +336,14 @@ class RawClient:
         self.writer.write_eof()
 
     def abort(self) -> None:
+        """Close as a browser does that loses interest: the server sees an end, and can't tell which."""
+        self.writer.transport.abort()
+
+    def reset(self) -> None:
+        """Close so that the server knows at once."""
+        sock = self.writer.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def close(self) -> None:
@@ -369,7 +379,7 @@ class ScriptedUpstream:
         self.address = ""
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        return self if self._server is not None else await self.start()
 
     async def start(self, path: Path | None = None, **options: object) -> Self:
         """Listen on a free port, or on a socket file."""

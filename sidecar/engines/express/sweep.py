@@ -20,9 +20,6 @@ __all__ = ["is_over", "sweep"]
 
 # A request that lasts longer is held to its lease from then on.
 _LEASE_SECONDS: Final = 1.0
-# How long a client that has closed its half is believed to be there while nothing can be written to it.
-# A client that has gone altogether looks the same, and keeps an upstream busy meanwhile.
-_HALF_CLOSED_SECONDS: Final = 10.0
 # How long an idle connection remembers its last fields: they are half of what it weighs.
 _KNOWN_SECONDS: Final = 5.0
 # nginx's lingering_timeout.
@@ -56,7 +53,11 @@ def _sweep_downstream(context: Context, down: Downstream, wall: float) -> None:
         elif age > _KNOWN_SECONDS:
             down.known = None
         return
-    if phase == LINGERING and age > _LINGER_SECONDS and not down.transport.get_write_buffer_size():
+    if (
+        phase == LINGERING
+        and age > min(_LINGER_SECONDS, limits.idle_seconds)
+        and not down.transport.get_write_buffer_size()
+    ):
         down.transport.abort()
         return
     body = down.body
@@ -64,7 +65,7 @@ def _sweep_downstream(context: Context, down: Downstream, wall: float) -> None:
         _check_body(context, down, body)
     if phase == FORWARDING:
         _check_exchange(context, down, wall)
-    elif phase == DECIDING and down.is_half_closed and context.now - down.progress_at > _HALF_CLOSED_SECONDS:
+    elif phase == DECIDING and down.is_half_closed and context.now - down.progress_at > limits.head_seconds:
         down.end("client_gone")
 
 
@@ -104,10 +105,12 @@ def _check_exchange(context: Context, down: Downstream, wall: float) -> None:
         down.end("session_revoked" if wall < lease.not_after else "session_expired")
         return
     if down.is_half_closed:
+        # Whether such a client still waits shows only when something is written to it. One that has gone
+        # altogether looks the same, and must not keep an upstream busy: it has as long as a head would.
         if exchange.sent_bytes != down.progress:
             down.progress = exchange.sent_bytes
             down.progress_at = context.now
-        elif context.now - down.progress_at > _HALF_CLOSED_SECONDS:
+        elif context.now - down.progress_at > context.limits.head_seconds:
             down.end("client_gone")
 
 

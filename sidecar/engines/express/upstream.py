@@ -80,8 +80,8 @@ class UpstreamConnection(asyncio.Protocol):
         An upstream that refuses a body answers (413, say) and closes; the reset that follows may fail our
         next write, and the loop then closes the socket with the answer unread in it.
         """
-        if self.transport.get_extra_info("sslcontext") is None:
-            sock = self.transport.get_extra_info("socket")
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and self.transport.get_extra_info("sslcontext") is None:
             self._spare = socket.socket(fileno=os.dup(sock.fileno()))
 
     def end_upload(self) -> None:
