@@ -32,6 +32,9 @@ class Coordinator(Protocol):
         The work is not cancelled when its caller is. An error reaches all who wait and is not kept.
         """
 
+    def touched(self, session_id: str, at: float) -> None:
+        """Let the other workers know of activity that no request tells them of: traffic in a tunnel."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
@@ -67,6 +70,9 @@ class LocalCoordinator:
     async def revoke(self, session_id: str, until: float) -> None:
         """Revoke a session; in one process it counts at once."""
         self._revoke(session_id, until)
+
+    def touched(self, session_id: str, at: float) -> None:
+        """Do nothing: there is nobody else to tell."""
 
     async def claim(self, key: bytes, until: float) -> bool:
         """Return True to the first caller that claims `key` before `until`, False to all others."""

@@ -14,6 +14,8 @@ from sidecar.core.answer import finish_answer
 from sidecar.core.decision import Flow, Forward, Respond
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.application import AnswerHead, BodyReader, Observer
     from sidecar.core.decision import Decision, Finish
     from sidecar.core.http import HeaderPair, RequestHead, Response
@@ -39,8 +41,16 @@ def render_response(response: Response, request_id: str) -> WireResponse:
 class GateApplication:
     """Serves one `Runtime`; a reload swaps `runtime`, everything else stays."""
 
-    def __init__(self, runtime: Runtime, state: State, runner: Runner, observer: Observer) -> None:
-        """Bind the parts."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        state: State,
+        runner: Runner,
+        observer: Observer,
+        touched: Callable[[str, float], None] | None = None,
+    ) -> None:
+        """Bind the parts; `touched` tells other workers of activity in a tunnel."""
+        self._touched = touched
         self.runtime = runtime
         self.state = state
         self.runner = runner
@@ -75,8 +85,11 @@ class GateApplication:
         return render_response(response, request_id)
 
     def touch(self, session_id: str) -> None:
-        """Note the activity of a tunnel's session."""
-        self.state.sessions.touch(session_id, self.state.surroundings.clock())
+        """Note the activity of a tunnel's session, here and at the other workers."""
+        now = self.state.surroundings.clock()
+        self.state.sessions.touch(session_id, now)
+        if self._touched is not None:
+            self._touched(session_id, now)
 
     def is_revoked(self, session_id: str) -> bool:
         """Tell whether a session is on the revocation list."""

@@ -20,6 +20,11 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 GAUGES = {
     "connections": ("doorward_connections", "Downstream connections open now."),
     "revocations": ("doorward_revocations", "Session ids on the revocation list (of one worker)."),
+    "revocation_floor": (
+        "doorward_revocation_floor_seconds",
+        "Sessions that end before it are refused, because the list was full (0: never was).",
+    ),
+    "access_lines_lost": ("doorward_access_lines_lost", "Access lines that nobody was there to read."),
     "sessions_cached": ("doorward_sessions_cached", "Opened sessions held in memory."),
     "sessions_cached_bytes": ("doorward_sessions_cached_bytes", "Bytes that those take, estimated."),
     "leases": ("doorward_leases", "Tunnels and long streams under a lease."),

@@ -64,6 +64,7 @@ class Meters:
     """The counters that one process keeps."""
 
     __slots__ = (
+        "access_lines_lost",
         "connections",
         "events",
         "gauges",
@@ -83,6 +84,7 @@ class Meters:
         self.events: defaultdict[str, int] = defaultdict(int)
         self.malformed: defaultdict[str, int] = defaultdict(int)
         self.connections = 0
+        self.access_lines_lost = 0
         self.gauges: dict[str, float] = {}
 
     def snapshot(self) -> Snapshot:

@@ -9,6 +9,7 @@ without a process. Each worker's request carries a number `n`; the answer carrie
     claim   n key until           claimed n is_first
     once    n key keep            run n (this worker is to do the work), or result n value|error
     done    key value|error       result to all who wait
+    touched id at                 touched to all others
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class Exchange:
                 return [(worker, {"op": "claimed", "n": message["n"], "is_first": self._claim(message)})]
             case "once":
                 return self._once(worker, message)
+            case "touched":
+                return [(other, message) for other in self._workers if other != worker]
             case "done":
                 return list(self._done(message))
             case other:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core import errors
 from sidecar.core.errors import PeerError, SurroundingsError
@@ -12,18 +13,23 @@ from sidecar.supervisor.channel import decode_bytes, encode_bytes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sidecar.core.revocation import RevocationList
+    from sidecar.core.state import State
     from sidecar.supervisor.channel import Channel, Message
 
 __all__ = ["RemoteCoordinator"]
+
+_TOUCH_SECONDS: Final = 5.0
+_MAX_TOLD: Final = 10_000
 
 
 class RemoteCoordinator:
     """Implements `sidecar.coordination.Coordinator` for one worker of several."""
 
-    def __init__(self, channel: Channel, revocations: RevocationList) -> None:
+    def __init__(self, channel: Channel, state: State) -> None:
         self._channel = channel
-        self._revocations = revocations
+        self._revocations = state.revocations
+        self._sessions = state.sessions
+        self._told_of: OrderedDict[str, float] = OrderedDict()
         self._asked: dict[int, asyncio.Future[Message]] = {}
         self._next = 0
         self._working: set[asyncio.Task[bytes]] = set()
@@ -37,6 +43,8 @@ class RemoteCoordinator:
             case "revoke":
                 self._revocations.add(message["id"], message["until"])
                 self._channel.send({"op": "acked", "n": message["n"]})
+            case "touched":
+                self._sessions.touch(message["id"], message["at"])
             case "ack" | "claimed" | "run" | "result":
                 future = self._asked.pop(message["n"], None)
                 if future is not None and not future.done():
@@ -49,6 +57,16 @@ class RemoteCoordinator:
         """Revoke here at once and everywhere before this returns."""
         self._revocations.add(session_id, until)
         await self._ask({"op": "revoke", "id": session_id, "until": until})
+
+    def touched(self, session_id: str, at: float) -> None:
+        """Tell the other workers, at most once in a while for each session."""
+        if at - self._told_of.get(session_id, 0.0) < _TOUCH_SECONDS:
+            return
+        self._told_of[session_id] = at
+        self._told_of.move_to_end(session_id)
+        while len(self._told_of) > _MAX_TOLD:
+            self._told_of.popitem(last=False)
+        self._channel.send({"op": "touched", "id": session_id, "at": at})
 
     async def claim(self, key: bytes, until: float) -> bool:
         """Ask whether we are the first to claim `key`."""

@@ -71,14 +71,22 @@ class Serving:
         self._loop = asyncio.get_running_loop()
         access = None
         if runtime.access_log:
-            write = write_access or (lambda lines: os.write(sys.stdout.fileno(), lines))
-            access = AccessLog(write, self._loop.call_later, clock, style=runtime.log_format)
+            access = AccessLog(
+                write_access or self._write_access, self._loop.call_later, clock, style=runtime.log_format
+            )
         self.observation = Observation(self.meters, self.events, access)
         self.runner = Runner(coordinator, {}, state.surroundings, self.observation)
-        self.application = GateApplication(runtime, state, self.runner, self.observation)
+        self.application = GateApplication(runtime, state, self.runner, self.observation, coordinator.touched)
         self.server: express.ExpressServer | None = None
         self._preparing: list[asyncio.Task[None]] = []
         self._is_draining = False
+
+    def _write_access(self, lines: bytes) -> None:
+        """Write to standard output. Whoever reads it may be gone: that must not end what is served."""
+        try:
+            os.write(sys.stdout.fileno(), lines)
+        except OSError:
+            self.meters.access_lines_lost += lines.count(b"\n")
 
     async def start(self, *, reuse_port: bool = False, sock: socket.socket | None = None) -> None:
         """Listen (on `sock` where it is given), and begin to load what each provider tells of itself.
@@ -118,6 +126,8 @@ class Serving:
         self.state.revocations.sweep(self.state.surroundings.clock())
         self.meters.gauges.update(
             revocations=float(len(self.state.revocations)),
+            revocation_floor=self.state.revocations.floor,
+            access_lines_lost=float(self.meters.access_lines_lost),
             sessions_cached=float(len(self.state.sessions)),
             sessions_cached_bytes=float(self.state.sessions.bytes_used),
             ready=float(not self.not_ready()),

@@ -31,7 +31,7 @@ async def _serve(channel: Channel) -> None:
         return
     runtime = load_text(start["text"], Path(start["path"]), os.environ)
     state = build_state(build_surroundings())
-    coordinator = RemoteCoordinator(channel, state.revocations)
+    coordinator = RemoteCoordinator(channel, state)
     serving = Serving(runtime, state, coordinator)
     channel.send({"op": "hello"})
     is_listening = False

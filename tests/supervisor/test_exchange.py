@@ -106,6 +106,13 @@ class TestSharedWork:
         assert out == [(3, {"op": "result", "n": 3, "value": "dg=="})]
 
 
+def test_activity_in_a_tunnel_is_told_to_all_others() -> None:
+    """S36: the idle limit counts traffic of a WebSocket, whichever worker has it."""
+    shared, _ = exchange(1, 2, 3)
+    message = {"op": "touched", "id": "s", "at": 1000.0}
+    assert sorted(shared.told(1, message)) == [(2, message), (3, message)]
+
+
 def test_an_unknown_operation_is_a_defect() -> None:
     shared, _ = exchange(1)
     with pytest.raises(ValueError, match="unknown operation"):
