@@ -30,7 +30,7 @@ def source_hash(text: str) -> str:
     return f"'sha256-{b64encode(digest).decode()}'"
 
 
-def _policy(style: str, script: str | None, form_targets: tuple[str, ...]) -> str:
+def _policy(style: str, script: str | None, form_targets: tuple[str, ...], *, connects: bool) -> str:
     targets = [target for target in form_targets if _ORIGIN.fullmatch(target)]
     directives = [
         "default-src 'none'",
@@ -42,16 +42,24 @@ def _policy(style: str, script: str | None, form_targets: tuple[str, ...]) -> st
     ]
     if script is not None:
         directives.insert(1, f"script-src {script}")
+    if connects:
+        directives.insert(1, "connect-src 'self'")
     return "; ".join(directives)
 
 
 def page_headers(
-    style: str, script: str | None, form_targets: tuple[str, ...], *, is_isolated: bool
+    style: str,
+    script: str | None,
+    form_targets: tuple[str, ...],
+    *,
+    is_isolated: bool,
+    connects: bool = False,
 ) -> tuple[HeaderPair, ...]:
     """Build the headers of a page whose inline elements have these hashes.
 
     `form_targets` that are not origins are left out: such a form then does not work, which is the safe end.
+    `connects` lets the script fetch from its own origin, which none of Doorward's own pages does.
     """
-    policy = _policy(style, script, form_targets).encode("ascii")
+    policy = _policy(style, script, form_targets, connects=connects).encode("ascii")
     isolation = (_ISOLATED,) if is_isolated else ()
     return (*_CONSTANT, (b"Content-Security-Policy", policy), *isolation)

@@ -39,7 +39,7 @@ class PageSpec:
 
 PAGES: Final[Mapping[str, PageSpec]] = MappingProxyType(
     {
-        # providers: [{"name": ..., "url": ...}]; keeps_fragment adds the script that keeps the URL's #fragment
+        # providers: [{"name": ..., "url": ...}]; keeps_fragment adds the script for the URL's #fragment
         "sign_in": PageSpec(
             required=frozenset({"site_name", "providers"}),
             optional={"return_to": "/", "keeps_fragment": False},
