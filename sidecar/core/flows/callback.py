@@ -15,6 +15,7 @@ The order of the checks, each before anything that depends on it:
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import transaction
@@ -151,7 +152,8 @@ def _with_transaction(call: Call, under_way: Transaction, parameters: Parameters
     return_to = safe_return_url(call.site, under_way.return_to)
     entropy = call.state.surroundings.entropy
     completed = transaction.completed(call.site, under_way, session.created_at, entropy)
-    return redirect(call, return_to, "login_completed", (*set_cookies, *cleared, completed))
+    known = replace(call, session=session)
+    return redirect(known, return_to, "login_completed", (*set_cookies, *cleared, completed))
 
 
 def _provider_of(call: Call, under_way: Transaction) -> Provider:

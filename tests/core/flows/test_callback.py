@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.core.decision import Forward, Respond
 from sidecar.core.errors import ProviderUnavailable
@@ -127,6 +129,26 @@ class TestSuccess:
         assert len(browser.cookie_field() or b"") < 4096
         for tab in (3, 9, 0, 1, 8, 2, 7, 4, 6, 5):
             assert location(browser.come_back(browser.op.authorize(urls[tab]))).startswith(f"/app/{tab}?")
+
+    def test_of_fifty_tabs_none_breaks(self) -> None:
+        """S37: the oldest cookies are dropped; such a tab's login begins anew and ends where it wanted to."""
+        browser = setup()
+        urls = [browser.begin(f"/app/{tab}?" + "q" * 2000) for tab in range(50)]
+        arrived = 0
+        for tab, url in enumerate(urls):
+            assert len(browser.cookie_field() or b"") < 8192
+            respond = browser.come_back(browser.op.authorize(url))
+            if location(respond).startswith("https://id.example.com/"):
+                respond = browser.come_back(browser.op.authorize(location(respond)))
+            arrived += location(respond).startswith(f"/app/{tab}?")
+
+        assert arrived == 50
+
+    def test_the_access_line_names_who_it_was(self) -> None:
+        respond = setup().log_in()
+
+        assert respond.note.user == "248289"
+        assert len(respond.note.session_id or "") == 32
 
     def test_the_operator_is_told_who_and_nothing_secret(self) -> None:
         """S27: no code, token, state or cookie in an event."""
@@ -715,3 +737,48 @@ class TestFormPost:
         respond = self.come_back(browser, browser.op.authorize(browser.begin()) + "&x=" + "x" * 70_000)
 
         refused(browser, respond, "too_large", 400)
+
+
+class TestHostile:
+    """A hostile cookie, state or code is a login or a page with a request id: no defect, no circle."""
+
+    BROWSER = setup()
+
+    @given(st.text(alphabet="abcstideorne&=%+;0123456789./\\<>", max_size=80))
+    def test_any_query_ends_on_a_page(self, query: str) -> None:
+        browser = self.BROWSER
+        browser.cookies.clear()
+
+        respond = browser.send(b"GET", f"/oauth2/callback?{query}", ((b"Sec-Fetch-Mode", b"navigate"),))
+
+        assert isinstance(respond, Respond)
+        assert respond.response.status == 400
+
+    @given(st.binary(max_size=200))
+    def test_any_form_ends_on_a_page(self, body: bytes) -> None:
+        browser = TestFormPost.browser()
+        kind = (b"Content-Type", b"application/x-www-form-urlencoded")
+
+        respond = browser.send(b"POST", "/oauth2/callback", (kind,), body)
+
+        assert isinstance(respond, Respond)
+        assert respond.response.status == 400
+
+    @given(st.binary(max_size=100).filter(lambda value: b";" not in value))
+    def test_any_cookie_is_a_login_or_a_page(self, value: bytes) -> None:
+        browser = setup()
+        query = browser.op.authorize(browser.begin())
+        browser.cookies = dict.fromkeys([*browser.cookies, b"__Host-doorward", b"__Host-login.done"], value)
+
+        respond = browser.come_back(query)
+
+        assert location(respond).startswith("https://id.example.com/authorize?")
+        assert browser.op.token_forms == []
+
+    @pytest.mark.parametrize("code", ["'; DROP TABLE", "<script>", "a\r\nX: y", "\x00", "\u202e", "%00"])
+    def test_any_code_is_only_passed_on(self, code: str) -> None:
+        browser = setup()
+
+        browser.come_back(browser.op.authorize(browser.begin(), code=code))
+
+        assert browser.op.token_forms[0]["code"] == code
