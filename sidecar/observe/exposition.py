@@ -27,7 +27,6 @@ GAUGES = {
     "access_lines_lost": ("doorward_access_lines_lost", "Access lines that nobody was there to read."),
     "sessions_cached": ("doorward_sessions_cached", "Opened sessions held in memory."),
     "sessions_cached_bytes": ("doorward_sessions_cached_bytes", "Bytes that those take, estimated."),
-    "leases": ("doorward_leases", "Tunnels and long streams under a lease."),
     "workers": ("doorward_workers", "Workers that serve now."),
     "worker_restarts": ("doorward_worker_restarts", "Workers that ended and were started anew."),
     "ready": ("doorward_ready", "1 when every worker is ready."),

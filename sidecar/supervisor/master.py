@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
+_SHARED_GAUGES: Final = ("revocations", "revocation_floor")  # of a list that every worker has whole
 _STATE_SECONDS: Final = 2.0  # a worker that does not tell its state within it is left out of a scrape
 _RESTART_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # pauses between restarts of workers that end at once
 _STEADY_SECONDS: Final = 10.0  # a worker that lived as long starts the row of pauses anew
@@ -210,8 +211,8 @@ class Supervisor:
         )
         snapshots = [snapshot for snapshot in asked if snapshot is not None]
         total = merge_snapshots(snapshots)
-        if snapshots:  # every worker has the whole list: it is not added up
-            total["gauges"]["revocations"] = max(s["gauges"]["revocations"] for s in snapshots)
+        for gauge in _SHARED_GAUGES if snapshots else ():
+            total["gauges"][gauge] = max(snapshot["gauges"][gauge] for snapshot in snapshots)
         total["gauges"]["worker_restarts"] = float(self._restarts)
         total["gauges"]["ready"] = float(not self.not_ready())
         return total
