@@ -1,8 +1,5 @@
-"""`python -m sidecar` is `doorward`."""
-
-from __future__ import annotations
+"""`python -m sidecar`: the same as `doorward`."""
 
 from sidecar.cli import main
 
-if __name__ == "__main__":
-    main()
+main()
