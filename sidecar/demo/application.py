@@ -63,12 +63,7 @@ def _answer(head: RequestHead) -> Response:
         case "/admin" | "/admin/":
             return views.room_page("admin", visitor)
         case "/api/me":
-            received = {
-                field.name: field.value for field in read_fields(head.headers) if field.kind == "identity"
-            }
-            document = {"you": None if visitor is None else asdict(visitor), "headers": received}
-            body = json.dumps(document, indent=2, ensure_ascii=False).encode()
-            return Response(status=200, headers=(_JSON, NO_STORE), body=body)
+            return _about(head, visitor)
         case "/favicon.ico":
             return Response(status=204, headers=((b"Cache-Control", b"max-age=86400"),))
         case _:
