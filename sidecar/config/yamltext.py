@@ -21,7 +21,7 @@ from sidecar.config.substitution import SubstitutionError, substitute
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "Document", "parse_yaml"]
 
-MAX_VALUES: Final = 500_000
+MAX_VALUES: Final = 250_000
 """How many values a file may hold once its aliases are expanded; ten thousand rules have some 100,000."""
 MAX_DEPTH: Final = 32
 

@@ -533,6 +533,7 @@ class TestWarnings:
         ]
 
 
+@pytest.mark.slow
 def test_ten_thousand_rules_load() -> None:
     rules = "".join(f"  - {{path: /a{n}/*/b, allow: {{groups: [g{n}]}}}}\n" for n in range(10_000))
     assert len(loaded(f"access:\n{rules}").runtime.sites[0].rules.rules) == 10_000
