@@ -94,6 +94,7 @@ def _sample(site: Site, groups: int, now: float) -> Session:
         absolute_end=now + policy.absolute_seconds,
         sid="5e8f1d2c-9a3b-4c7d-8e1f-2a3b4c5d6e7f",
         access_token=_token("access", token_bytes) if policy.keep_access_token else None,
+        access_issued_at=now,
         access_expires_at=now + 300,
         refresh_token=_token("refresh", _REFRESH_TOKEN_BYTES),
         id_token=_token("id", token_bytes) if policy.keep_id_token else None,

@@ -42,10 +42,17 @@ def check(session: Session, policy: SessionPolicy, now: float, seen_at: float | 
 
 
 def refresh_at(session: Session, policy: SessionPolicy) -> float | None:
-    """Return when the access token should be refreshed; None when it can't or need not be."""
+    """Return when the access token should be refreshed; None when it can't or need not be.
+
+    Never before half of its life: some providers' tokens last no longer than we refresh ahead, and would be
+    due with every request.
+    """
     if session.refresh_token is None or session.access_expires_at is None:
         return None
-    return session.access_expires_at - policy.refresh_before_seconds
+    ahead = policy.refresh_before_seconds
+    if session.access_issued_at is not None:
+        ahead = min(ahead, (session.access_expires_at - session.access_issued_at) / 2)
+    return session.access_expires_at - ahead
 
 
 def refresh_due(session: Session, policy: SessionPolicy, now: float) -> bool:

@@ -182,7 +182,8 @@ class CookiePolicy:
 class SessionPolicy:
     """Life times in seconds, on our clock. `store` is "cookie" or the name of a server-side store.
 
-    `refresh_before_seconds`: a session is refreshed when its access token has less than that left.
+    `refresh_before_seconds`: a session is refreshed when its access token has less than that left,
+    and less than half of its life.
     `keep_access_token`, `keep_id_token`: only where something of the site needs them.
     `kept_claims`: dotted paths of claims that rules or headers need beyond those of Identity.
     """

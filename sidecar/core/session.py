@@ -36,6 +36,7 @@ class Session:
     generation: int = 0
     sid: str | None = None
     access_token: Secret | None = field(default=None, repr=False)
+    access_issued_at: float | None = None
     access_expires_at: float | None = None
     refresh_token: Secret | None = field(default=None, repr=False)
     id_token: Secret | None = field(default=None, repr=False)

@@ -66,6 +66,7 @@ def encode_session(session: Session) -> bytes:
             session.generation,
             session.sid,
             _revealed(session.access_token),
+            session.access_issued_at,
             session.access_expires_at,
             _revealed(session.refresh_token),
             _revealed(session.id_token),
@@ -95,7 +96,7 @@ def decode_session(data: bytes) -> Session:
         identity = _inflate(identity)
     elif data[1] != _PLAIN:
         raise InvalidCookie("session_version")
-    fields = _Fields(data[_HEADER_BYTES:split], 15)
+    fields = _Fields(data[_HEADER_BYTES:split], 16)
     return Session(
         id=fields.text(),
         site=fields.text(),
@@ -106,6 +107,7 @@ def decode_session(data: bytes) -> Session:
         generation=fields.count(),
         sid=fields.text_or_none(),
         access_token=fields.secret_or_none(),
+        access_issued_at=fields.time_or_none(),
         access_expires_at=fields.time_or_none(),
         refresh_token=fields.secret_or_none(),
         id_token=fields.secret_or_none(),

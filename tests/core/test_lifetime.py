@@ -55,6 +55,13 @@ def test_refresh_is_due_shortly_before_the_access_token_ends() -> None:
     assert lifetime.refresh_due(REFRESHABLE, POLICY, NOW + 240)
 
 
+def test_refresh_of_a_short_token_is_never_due_before_half_of_its_life() -> None:
+    """Else it would be due again with the very request that follows a refresh."""
+    short = replace(REFRESHABLE, access_issued_at=NOW, access_expires_at=NOW + 60)
+    assert not lifetime.refresh_due(short, POLICY, NOW + 29)
+    assert lifetime.refresh_due(short, POLICY, NOW + 30)
+
+
 @pytest.mark.parametrize(
     "session", [replace(REFRESHABLE, refresh_token=None), replace(REFRESHABLE, access_expires_at=None)]
 )

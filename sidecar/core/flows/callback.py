@@ -239,6 +239,7 @@ def _new_session(
         absolute_end=now + policy.absolute_seconds,
         sid=text_claim(claims, "sid"),
         access_token=tokens.access_token if policy.keep_access_token else None,
+        access_issued_at=now,
         access_expires_at=expires_at,
         # Without an end of the access token there is never a refresh.
         refresh_token=None if expires_at is None else tokens.refresh_token,

@@ -170,6 +170,7 @@ def _next_generation(call: Call, session: Session, tokens: TokenAnswer, identity
         identity=identity,
         seen_at=now,
         access_token=tokens.access_token if call.site.session.keep_access_token else None,
+        access_issued_at=now,
         access_expires_at=None if tokens.expires_in is None else now + tokens.expires_in,
         # A provider that rotates sends a new one; one that does not, sends none (RFC 6749 §6).
         refresh_token=tokens.refresh_token or session.refresh_token,
