@@ -22,9 +22,9 @@ PEOPLE = {"eve": {"groups": ["admins", "a,b"], "name": "Ève Exemple"}}
 
 @pytest.fixture(scope="module")
 def provider(folder: Path) -> Iterator[InteropProvider]:
-    # A refresh is due two seconds after each token: its life less `refresh_before`.
+    # A refresh is due after half of each token's life.
     with certified_provider(
-        folder, [f"http://localhost:{PORT}"], access_token_seconds=10, people=PEOPLE
+        folder, [f"http://localhost:{PORT}"], access_token_seconds=4, people=PEOPLE
     ) as running:
         yield running
 
@@ -37,8 +37,6 @@ def doorward(provider: InteropProvider, application: Application, folder: Path) 
         provider=provider_settings(provider, "confidential"),
         upstreams=application.upstreams,
     ) as running:
-        running.stop()
-        running.start(session={**running.settings["session"], "refresh_before": "8s"})
         yield running
 
 

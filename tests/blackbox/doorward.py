@@ -61,7 +61,7 @@ class Doorward:
     """A running Doorward. As a context manager it is stopped, and judged, at the end of the block.
 
     `provider` is the `provider` of the configuration, `upstreams` what is in front of it; anything else goes
-    into the configuration as it is. `secrets` are further strings that must never be logged.
+    into the configuration as it is. `secret_source` may grow while it runs, as a provider's tokens do.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Doorward:
         scheme: str = "http",
         trust: Any = True,
         wait: str = "ready",
+        secret_source: Iterable[str] = (),
         **settings: Any,
     ) -> None:
         self.port = port or find_free_port()
@@ -84,6 +85,7 @@ class Doorward:
         self.log_path = folder / f"doorward-{self.port}.log"
         self.trust = trust
         self.secrets: set[str] = set()
+        self._secret_source = secret_source
         self.settings: dict[str, Any] = {
             "listen": f"127.0.0.1:{self.port}",
             "admin": f"127.0.0.1:{self.admin_port}",
@@ -178,6 +180,7 @@ class Doorward:
     def judge_log(self) -> None:
         """Hold what was written against S27, and against defects of ours."""
         text = self.log
+        self.note_secrets(self._secret_source)
         assert "Traceback" not in text, text[-6000:]
         leaked = [secret for secret in self.secrets if len(secret) >= 8 and secret in text]
         lines = [line for line in text.splitlines() if any(secret in line for secret in leaked)]

@@ -49,7 +49,7 @@ class ScriptedProvider(HttpServer):
             "email_verified": True,
             "groups": ["staff"],
         }
-        self.access_token_seconds = 3600
+        self.access_token_seconds: float = 3600
         self.clock_offset = 0.0
         self.script: dict[str, Callable[[Received], Answer]] = {}
         self.secrets: set[str] = {CLIENT_SECRET}
@@ -90,7 +90,7 @@ class ScriptedProvider(HttpServer):
     def id_token(self, nonce: str | None = None, **changed: object) -> str:
         """Return an ID token with the claims as they are, and what is changed in it."""
         now = int(time.time() + self.clock_offset)
-        standard = {"iss": self.issuer, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "auth_time": now}
+        standard = {"iss": self.issuer, "aud": CLIENT_ID, "iat": now, "exp": now + 300}
         if nonce is not None:
             standard["nonce"] = nonce
         return self.sign({**standard, **self.claims, **changed})
