@@ -278,3 +278,24 @@ class TestCommand:
         assert (out, code) == (b"", 1)
         assert err.count(b"\n") == 1
         assert b"--port" in err
+
+    def test_a_reader_who_has_enough_ends_nothing(self) -> None:
+        """`doorward demo | head -1` goes on serving, and complains of nothing at its end."""
+
+        async def run() -> tuple[bytes, int | None]:
+            process = await self.start("--port", str(find_free_port()))
+            assert process.stdout is not None
+            found = re.search(rb"http://localhost:\d+", await asyncio.wait_for(process.stdout.readline(), 20))
+            assert found is not None
+            transport = process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+            transport.close()
+            async with httpx.AsyncClient() as client:
+                for _ in range(3):
+                    assert (await client.get(found[0].decode() + "/public/")).status_code == 200
+            process.terminate()
+            assert process.stderr is not None
+            return await asyncio.wait_for(process.stderr.read(), 20), await asyncio.wait_for(
+                process.wait(), 20
+            )
+
+        assert asyncio.run(run()) == (b"", 0)
