@@ -14,7 +14,7 @@ import pytest
 from sidecar.config import load_text
 from sidecar.core.decision import Flow, Respond
 from sidecar.core.errors import ConfigurationError, InvalidCookie, InvalidToken
-from sidecar.core.http import RequestHead, header_values
+from sidecar.core.http import RequestHead, Response, header_values
 from sidecar.core.runtime import Provider, Runtime
 from sidecar.core.seal import KeyRing
 from sidecar.core.secret import Secret
@@ -68,6 +68,28 @@ async def ask(app: DevIdentityProvider, request: RequestHead, body: bytes = b"")
     answer = await app.run(decision, Body(body)) if isinstance(decision, Flow) else decision
     assert isinstance(answer, Respond)
     return answer
+
+
+async def sign_in_and_out(app: DevIdentityProvider) -> int:
+    """Sign somebody in and out, and return the status of the last answer."""
+    form = (b"Content-Type", b"application/x-www-form-urlencoded")
+    jar: list[bytes] = []
+
+    async def send(path: bytes, fields: dict[str, str] | None = None) -> Response:
+        request = head(b"/doorward-development" + path, method=b"GET" if fields is None else b"POST")
+        request.headers += [(b"Cookie", b"; ".join(jar)), form]
+        answer = (await ask(app, request, encoded(fields or {}))).response
+        for value in header_values(answer.headers, b"set-cookie"):
+            jar[:] = [value.partition(b";")[0]]
+        return answer
+
+    page = await send(b"/authorize?" + encoded(authorization()))
+    assert answer_of(await send(b"/choose", {**hidden(page), "person": "ada"}))["code"]
+    confirm = await send(b"/end_session")
+    done = await send(b"/end_session/confirm", hidden(confirm))
+    await app.close()
+    assert "Nobody is signed in here" in done.body.decode()
+    return done.status
 
 
 class TestStarting:
@@ -187,37 +209,40 @@ class TestAnswering:
 
         assert asyncio.run(drive())
 
+    def test_a_client_gets_its_logout_token_by_post(self) -> None:
+        """OIDC Back-Channel Logout §2.5."""
+        received: list[bytes] = []
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sent = await reader.readuntil(b"\r\n\r\n")
+            length = int(sent.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            received.append(sent + await reader.readexactly(length))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+
+        async def run() -> int:
+            server = await asyncio.start_server(take, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            status = await sign_in_and_out(application(f"http://127.0.0.1:{port}/logout"))
+            server.close()
+            return status
+
+        assert asyncio.run(run()) == 200
+        [request] = received
+        assert request.startswith(b"POST /logout HTTP/1.1\r\n")
+        assert request.partition(b"\r\n\r\n")[2].startswith(b"logout_token=ey")
+
     def test_a_client_that_does_not_take_its_logout_token_keeps_nobody_signed_in(self) -> None:
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             port = closed.getsockname()[1]
-        app = application(f"http://127.0.0.1:{port}/logout")
+        assert asyncio.run(sign_in_and_out(application(f"http://127.0.0.1:{port}/logout"))) == 200
 
-        async def drive() -> tuple[int, int]:
-            page = app.provider.handle(
-                ProviderRequest(method="GET", path="/authorize", query=encoded(authorization()))
-            ).response
-            cookies = [value.partition(b";")[0] for value in header_values(page.headers, b"set-cookie")]
-            form = (b"Content-Type", b"application/x-www-form-urlencoded")
-            chosen = app.provider.handle(
-                ProviderRequest(
-                    method="POST",
-                    path="/choose",
-                    headers=((b"Cookie", cookies[0]), form),
-                    body=encoded({**hidden(page), "person": "ada"}),
-                )
-            ).response
-            [cookie] = header_values(chosen.headers, b"set-cookie")
-            out = head(b"/doorward-development/end_session")
-            out.headers.append((b"Cookie", cookie.partition(b";")[0]))
-            confirm = (await ask(app, out)).response
-            post = head(b"/doorward-development/end_session/confirm", method=b"POST")
-            post.headers += [(b"Cookie", cookie.partition(b";")[0]), form]
-            done = (await ask(app, post, encoded(hidden(confirm)))).response
-            await app.close()
-            return confirm.status, done.status
-
-        assert asyncio.run(drive()) == (200, 200)
+    def test_a_defect_is_told_and_refuses(self) -> None:
+        """Fail closed."""
+        app = application()
+        app.provider.handle = None  # type: ignore[assignment,method-assign]
+        assert asyncio.run(ask(app, head())).response.status == 500
 
 
 class TestNeverTheRealThing:
