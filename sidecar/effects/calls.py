@@ -11,7 +11,6 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -114,6 +113,9 @@ class ProviderCalls:
 
 
 def _open_client(provider: Provider, *, is_tls: bool) -> httpx.AsyncClient:
+    # Both with the first call only: they bring urllib, http.client and more.
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
     import httpx
 
     return httpx.AsyncClient(
