@@ -35,8 +35,8 @@ def assertion(out: Path | None) -> int:
 def rotate(files: Sequence[Path]) -> int:
     """Move each key one file on and put a new one into the first. Returns the exit code.
 
-    `files` are those of `session.keys`, in its order. From the oldest on, each file is replaced whole, so that
-    an interruption leaves no file without a key. One file alone would sign everybody out at once.
+    `files` are those of `session.keys`, in its order. From the oldest on, each file is replaced whole, so
+    that an interruption leaves no file without a key. One file alone would sign everybody out at once.
     """
     if len(files) < _FEWEST_FILES:
         return _complain(
@@ -48,9 +48,7 @@ def rotate(files: Sequence[Path]) -> int:
         return _complain("keys rotate: a file is named twice; each key has its own", code=2)
     newest = files[0]
     if not newest.is_file():
-        return _complain(
-            f"{newest}: there is no key to move on; `doorward keys new --out {newest}` makes one"
-        )
+        return _complain(f"{newest}: holds no key yet; `doorward keys new --out {newest}` makes one")
     try:
         for older, younger in zip(reversed(files), [*reversed(files)][1:], strict=False):
             if younger.exists():
