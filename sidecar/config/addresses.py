@@ -148,7 +148,12 @@ def _listen(text: str) -> str:
         return text
     wanted = ValueError(f"{quoted(text)} is no address; write 127.0.0.1:8080, :8080 for all, or unix:/path")
     host, colon, port = text.rpartition(":")
-    if not colon or not _PORT.fullmatch(port) or int(port) > _MAX_PORT or (":" in host and not host.startswith("[")):
+    if (
+        not colon
+        or not _PORT.fullmatch(port)
+        or int(port) > _MAX_PORT
+        or (":" in host and not host.startswith("["))
+    ):
         raise wanted
     try:
         name = "0.0.0.0" if host in {"", "*"} else _parse_host(host)  # noqa: S104  the operator asks for it

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 __all__ = ["Path", "Position", "Problem", "dotted", "quoted", "shown", "suggestion"]
@@ -72,5 +71,7 @@ def quoted(value: object) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" when a known word is near, else nothing."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from sidecar.config.addresses import NetworkText
 from sidecar.config.models.base import LIST, MAPPING, TEXT, Model, form_of
-from sidecar.config.values import ClaimPath, Kind, Scalar, Text
+from sidecar.config.problems import quoted
+from sidecar.config.values import ClaimPath, Kind, Scalar, Text, complaint
 
 __all__ = ["AllowForm", "Condition", "RuleSettings"]
 
@@ -88,7 +90,9 @@ PathForm = Annotated[
 ]
 
 
-def _upper(text: str) -> str:
+def _method(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]+(-[A-Za-z]+)*", text):
+        raise complaint(f"{quoted(text)} is no method; write GET, POST and so on, those that the rule is for")
     return text.upper()
 
 
@@ -113,7 +117,7 @@ class RuleSettings(Model):
         ),
         examples=["/api/admin/**"],
     )
-    methods: Annotated[tuple[Annotated[Text, AfterValidator(_upper)], ...], Field(min_length=1)] | None = (
+    methods: Annotated[tuple[Annotated[Text, AfterValidator(_method)], ...], Field(min_length=1)] | None = (
         Field(
             default=None,
             description="The rule is for these methods only. GET covers HEAD.",

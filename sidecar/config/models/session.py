@@ -100,7 +100,9 @@ class SessionSettings(Model):
     )
     refresh_before: Duration = Field(
         default=60.0,
-        description="A session whose access token ends within this time is refreshed first, but not before half"
-        " of the token's life.",
+        description=(
+            "A session whose access token ends within this time is refreshed first, but not before half of"
+            " the token's life."
+        ),
         examples=["1m"],
     )
