@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from sidecar.core.effects import CallProvider, ProviderAnswer
 from sidecar.core.errors import ProviderUnavailable
+from sidecar.lean import without
 
 if TYPE_CHECKING:
     import httpx
@@ -64,7 +65,9 @@ class ProviderCalls:
             await client.aclose()
 
     async def _within_deadline(self, request: CallProvider) -> ProviderAnswer:
-        import httpx
+        with without("httpx._main", "h2"):  # its command line, and HTTP/2, which we don't speak to providers
+            import httpcore  # noqa: F401  else httpx imports it later
+            import httpx
 
         seconds = request.provider.call_seconds
         try:

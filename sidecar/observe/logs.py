@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
+from sidecar.lean import without
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,7 +45,8 @@ def build_event_log(
 
     A traceback shows code and exception but no local variables: those may hold secrets (S27).
     """
-    import structlog
+    with without("greenlet", "rich"):
+        import structlog
 
     def stamp(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event["time"] = _iso(clock())

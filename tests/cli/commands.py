@@ -9,7 +9,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from sidecar.cli import app
+from sidecar.cli.commands import app
 from tests.config.files import complete
 
 __all__ = ["Outcome", "doorward", "write_config"]

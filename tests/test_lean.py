@@ -1,0 +1,75 @@
+"""Imports without a library's optional parts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sidecar.lean import without
+
+# Nothing of these serves a request; structlog and httpx would load them because they are installed.
+_UNUSED = ("rich", "pygments", "click", "h2", "typer")
+
+_SERVE = """
+import asyncio, sys
+from pathlib import Path
+from sidecar.config import load_text
+from sidecar.supervisor.serving import Serving, build_state, build_surroundings
+from sidecar.coordination import LocalCoordinator
+
+TEXT = '''
+listen: 127.0.0.1:0
+public_url: http://localhost:8080
+upstream: http://127.0.0.1:9
+provider: {type: oidc, issuer: "http://127.0.0.1:9", client_id: app, client_secret: s}
+session: {keys: ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="]}
+access: [{allow: authenticated}]
+'''
+
+async def main():
+    state = build_state(build_surroundings())
+    runtime = load_text(TEXT, Path("/nowhere/doorward.yaml"), {})
+    coordinator = LocalCoordinator(state.revocations.add, state.surroundings.clock)
+    serving = Serving(runtime, state, coordinator)
+    await serving.start()
+    while "httpx" not in sys.modules:  # the first call to the provider, which nobody answers
+        await asyncio.sleep(0.01)
+    await serving.drain()
+
+asyncio.run(main())
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_hidden_module_can_not_be_imported_within_the_block_only() -> None:
+    sys.modules.pop("colorsys", None)
+    with without("colorsys"), pytest.raises(ModuleNotFoundError):
+        import colorsys  # noqa: F401
+    import colorsys as found
+
+    assert found.rgb_to_hsv(0, 0, 0) == (0.0, 0.0, 0)
+
+
+def test_module_that_is_loaded_already_stays_available() -> None:
+    import json
+
+    with without("json"):
+        import json as again
+    assert again is json
+    assert sys.modules["json"] is json
+
+
+def test_name_is_free_again_when_the_block_raises() -> None:
+    sys.modules.pop("colorsys", None)
+    with pytest.raises(RuntimeError), without("colorsys"):
+        raise RuntimeError
+    assert "colorsys" not in sys.modules
+
+
+def test_serving_process_loads_nothing_that_it_does_not_use() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _SERVE], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not set(run.stdout.splitlines()[-1].split()) & set(_UNUSED)
