@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.core.runtime import Limits
@@ -91,6 +91,11 @@ class TestRequestLine:
     def test_empty_lines_before_a_request_are_skipped(self) -> None:
         """RFC 9112 §2.2."""
         assert parse(b"\r\n\r\n" + GET).target == b"/"
+
+    @pytest.mark.parametrize("rest", [b"", b"\r", b"G", GET])
+    def test_a_flood_of_empty_lines_is_refused(self, rest: bytes) -> None:
+        """S56: lines that are skipped count for no limit, and would be skipped again with each piece."""
+        assert refusal(b"\r\n" * 100 + rest).status == 400
 
     @given(st.binary(max_size=24))
     def test_the_target_is_what_llhttp_read(self, noise: bytes) -> None:
@@ -313,6 +318,8 @@ class TestEquivalence:
     """The short ways give what the definition gives."""
 
     @given(st.lists(PIECES, min_size=1, max_size=8).map(b"".join))
+    @example(GET + b"\r\n")
+    @example(GET + b"\r\n\r\n")
     def test_the_short_way_gives_what_the_definition_gives(self, data: bytes) -> None:
         assert outcome(RequestParser(LIMITS), data) == outcome(ByDefinition(LIMITS), data)
 
@@ -369,4 +376,9 @@ class TestEquivalence:
         ],
     )
     def test_fields_with_a_say_in_framing_are_never_known_again(self, first: bytes) -> None:
+        assert parse(first).learn(first) is None
+
+    def test_an_empty_line_before_a_request_is_no_part_of_its_fields(self) -> None:
+        """S51: else a second request line would be taken for the end of the first."""
+        first = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
         assert parse(first).learn(first) is None

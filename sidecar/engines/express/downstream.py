@@ -151,8 +151,8 @@ class Downstream(Connection):
             if not end:
                 if not self.buffer:
                     self.since = context.now
-                # The empty line that some clients send behind a form begins no head, and no time-out.
-                self.buffer = data if data != b"\r\n" else b""
+                # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
+                self.buffer = data if data.replace(b"\r\n", b"") else b""
                 return False
             self.buffer = data[end:]
             known = self.known = parser.learn(data) if end == len(data) else None

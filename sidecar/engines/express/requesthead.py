@@ -34,6 +34,8 @@ __all__ = ["HeadRefused", "KnownFields", "RequestParser"]
 _END: Final = b"\r\n\r\n"
 # A method is at most 17 letters in llhttp's table; a version is 8. What is longer is the target's.
 _LINE_ROOM: Final = 32
+# RFC 9112 §2.2 asks for at least one to be ignored. They are skipped anew with each piece that arrives.
+_MAX_EMPTY_BYTES: Final = 8 * len(b"\r\n")
 _PLAIN_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
 # What llhttp takes in a path and query (a test holds them against each other), less the fragment's sign.
 _TARGET_BYTES: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
@@ -165,9 +167,16 @@ class RequestParser:
 
     def learn(self, data: bytes) -> KnownFields | None:
         """Return the fields just parsed from all of `data`, if they may be known again."""
-        if self.framing or not self.keep_alive or not self.is_11 or len(data) > _MAX_KNOWN_BYTES:
+        line_end = data.find(b"\r\n")
+        if (
+            self.framing
+            or not self.keep_alive
+            or not self.is_11
+            or len(data) > _MAX_KNOWN_BYTES
+            or not line_end
+        ):
             return None
-        return KnownFields(data[data.find(b"\r\n") :], self.headers)
+        return KnownFields(data[line_end:], self.headers)
 
     def _parse_alone(self, data: bytes) -> bool:
         """Read `data` as one head and nothing else; False when that can't be said, whatever the cause.
@@ -183,7 +192,8 @@ class RequestParser:
             self._llhttp.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._heads = 0
-        if self._heads != 1 or len(data) > self._limits.max_head_bytes:
+        if self._heads != 1 or len(data) > self._limits.max_head_bytes or data.endswith(b"\n" + _END):
+            # The last: llhttp skips empty lines behind a head too, which are the next one's.
             self._llhttp = HttpRequestParser(self)
             return False
         try:
@@ -206,6 +216,8 @@ class RequestParser:
         # RFC 9112 §2.2: an empty line before a request is ignored; some clients send one after a form.
         while data.startswith(b"\r\n", skipped):
             skipped += 2
+            if skipped > _MAX_EMPTY_BYTES:
+                raise HeadRefused(400, "too many empty lines")
         end = data.find(_END, skipped)
         self._check_beginning(data, skipped, end)
         if end < 0:
