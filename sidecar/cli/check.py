@@ -170,6 +170,8 @@ def _site_rows(site: Site) -> _Rows:
             "upstream",
             route.upstream.name if route.prefix == "/" else f"{route.upstream.name} for {route.prefix}",
         )
+    if not site.routes:
+        yield "upstream", "none: only our own endpoints are served (forward auth)"
     for provider in site.providers.values():
         yield "provider", _provider_words(provider)
         yield "callback", f"{site.public_url}{provider.redirect_path}  (register it at the provider)"

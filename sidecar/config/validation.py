@@ -60,7 +60,7 @@ def check_document(document: Document) -> Checked:
         try:
             checked.model = model.model_validate(value)
         except ValidationError as error:
-            _Round(document, model, checked).mend(value, error)
+            value = _Round(document, model, checked).mend(value, error)
         else:
             break
     return checked
@@ -84,15 +84,17 @@ class _Round:
         self._model = model
         self._checked = checked
 
-    def mend(self, value: dict[str, Any], error: ValidationError) -> None:
+    def mend(self, value: Any, error: ValidationError) -> Any:  # noqa: ANN401  a value of any shape
         for details in error.errors(include_url=False):
             path, is_key = _path_of(details["loc"])
             if details["type"] == "too_short" and details["input"]:
                 continue  # its entries have problems of their own
             if self._checked.is_sound(path):
                 self._note(path, dict(details), is_key=is_key)
-            self._replace(value, path, remove=is_key or details["type"] == "extra_forbidden")
+            is_removed = is_key or details["type"] == "extra_forbidden"
+            value = _replaced(value, path, None if is_removed else self._substitute(path))
             self._checked.replaced.add(path)
+        return value
 
     def _note(self, path: Path, details: dict[str, Any], *, is_key: bool) -> None:
         kind = details["type"]
@@ -105,12 +107,11 @@ class _Round:
             position = self._document.position_of(path)
         self._checked.problems.append(Problem(path, self._message(path, details), position))
 
-    def _replace(self, value: Any, path: Path, *, remove: bool) -> None:  # noqa: ANN401  any shape
-        """Take the value at `path` out of `value`, or put its example there."""
+    def _substitute(self, path: Path) -> Any:  # noqa: ANN401  a value of any shape
+        """Return what stands in for the value at `path`: its example, None for its default."""
         found = find_setting(self._model, path)
-        example = _thawed(example_at(self._model, path))
         is_optional = found is not None and found[0] == path and not found[1].is_required()
-        _put(value, path, None if remove or is_optional or example is None else example)
+        return None if is_optional else _thawed(example_at(self._model, path))
 
     def _message(self, path: Path, details: dict[str, Any]) -> str:
         kind = details["type"]
@@ -126,37 +127,22 @@ def _path_of(location: tuple[str | int, ...]) -> tuple[Path, bool]:
     return (path[:-1], True) if path and path[-1] == _KEY else (path, False)
 
 
-def _put(value: Any, path: Path, new: Any) -> None:  # noqa: ANN401  any shape
-    """Set what is at `path` in place; None removes. Lists are tuples, so they are made anew on the way."""
-    if not path or not isinstance(value, dict):
-        return
+def _replaced(value: Any, path: Path, new: Any) -> Any:  # noqa: ANN401  any shape
+    """Return `value` with what is at `path` replaced by `new`; None takes it out.
+
+    An entry of a list can't be taken out without moving the others, so the list goes as a whole.
+    """
+    if not path:
+        return new
     step, rest = path[0], path[1:]
-    if isinstance(step, int):
-        return
-    if not rest:
-        if new is None:
-            value.pop(step, None)
-        else:
-            value[step] = new
-        return
-    if step in value:
-        below = _with_item(value[step], rest, new)
-        if below is None:
-            value.pop(step)
-        else:
-            value[step] = below
-
-
-def _with_item(value: Any, path: Path, new: Any) -> Any:  # noqa: ANN401  any shape
-    """Return `value` with what is at `path` in it replaced, or None when that can't be."""
     if isinstance(value, dict):
-        _put(value, path, new)
-        return value
-    step = path[0]
-    if not isinstance(value, tuple) or not isinstance(step, int) or step >= len(value):
+        below = _replaced(value.get(step), rest, new)
+        others = {key: item for key, item in value.items() if key != step}
+        return others if below is None else {**value, step: below}
+    if not isinstance(value, tuple) or not isinstance(step, int):
         return None
-    item = _with_item(value[step], path[1:], new) if path[1:] else new
-    return None if item is None else (*value[:step], item, *value[step + 1 :])
+    below = _replaced(value[step], rest, new)
+    return None if below is None else (*value[:step], below, *value[step + 1 :])
 
 
 # The messages

@@ -205,6 +205,11 @@ class TestRequests:
         assert "site" not in facts
         assert facts["reason"] == "unknown_host"
 
+    def test_a_site_without_an_upstream_answers_for_itself_only(self, asking: Asking) -> None:
+        asking.write("upstream: none\n")
+        assert asking.facts("GET", "/x", "--as", asking.claims(_ANN))["reason"] == "no_route"
+        assert asking.facts("GET", "/oauth2/auth", "--as", asking.claims(_ANN))["reason"] == "auth_endpoint"
+
     def test_a_method_that_is_not_served(self, asking: Asking) -> None:
         assert asking.facts("TRACE", "/public/")["reason"] == "method_refused"
 

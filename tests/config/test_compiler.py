@@ -171,6 +171,10 @@ class TestUpstreams:
             ("/api", "b", 300.0),
         ]
 
+    def test_a_site_may_have_nothing_behind_it(self) -> None:
+        assert site("upstream: none\n").routes == ()
+        assert problems("upstreams: {/: none}\n")
+
     def test_each_option_of_an_upstream_can_be_set(self) -> None:
         text = (
             "upstream: {url: https://a:1, server_name: b, host_header: c, connect_timeout: 1s,"

@@ -7,19 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config.compiler.context import Context
+from sidecar.config.models.access import AllowWord, RuleSettings
 from sidecar.config.models.access import Condition as ConditionSettings
-from sidecar.config.models.access import RuleSettings
 from sidecar.config.models.site import SiteSettings
 from sidecar.config.problems import Path
 from sidecar.core import policy
 from sidecar.core.errors import ConfigurationError
 from sidecar.core.patterns import Segment, host_keys, parse_host_pattern, parse_path_pattern
-from sidecar.core.rules import Rule, RuleTable
+from sidecar.core.rules import Rule
 
 if TYPE_CHECKING:
     from sidecar.core.policy import Condition
 
-__all__ = ["compile_rules", "rules_of"]
+__all__ = ["rules_of"]
 
 _MAX_COMPARED: Final = 400
 """Up to here each rule is compared with all before it; beyond, with those that match everything."""
@@ -42,15 +42,6 @@ def rules_of(context: Context, site: Path, settings: SiteSettings, hosts: Iterab
         seen.add(made)
         rules.extend(made)
     return rules
-
-
-def compile_rules(context: Context, site: Path, rules: Sequence[Rule], *, fold_case: bool) -> RuleTable:
-    """Return the table of a site's rules; an empty one after a problem."""
-    try:
-        return RuleTable.build(rules, fold_case=fold_case)
-    except ConfigurationError as error:
-        context.refuse_error((*site, "access"), error)
-        return RuleTable.build(())
 
 
 def _expand(context: Context, path: Path, settings: RuleSettings, allow: Condition) -> list[Rule]:
@@ -103,19 +94,17 @@ _LISTS: Final[tuple[tuple[str, Callable[[tuple[str, ...]], Condition]], ...]] = 
 )
 
 
-def _condition(context: Context, path: Path, form: str | ConditionSettings) -> Condition | None:
+def _condition(context: Context, path: Path, form: AllowWord | ConditionSettings) -> Condition | None:
     """Return the condition, None after a problem."""
     match form:
+        case ConditionSettings():
+            return _mapping(context, path, form)
         case "anyone":
             return policy.Anyone()
         case "authenticated":
             return policy.Authenticated()
         case "nobody":
             return policy.Not(policy.Anyone())
-        case ConditionSettings():
-            return _mapping(context, path, form)
-        case _:
-            return None
 
 
 def _mapping(context: Context, path: Path, settings: ConditionSettings) -> Condition | None:
@@ -154,7 +143,7 @@ def _mapping(context: Context, path: Path, settings: ConditionSettings) -> Condi
 def _composed(
     context: Context,
     path: Path,
-    forms: Sequence[str | ConditionSettings],
+    forms: Sequence[AllowWord | ConditionSettings],
     make: Callable[[tuple[Condition, ...]], Condition],
 ) -> Condition | None:
     parts = [_condition(context, (*path, index), form) for index, form in enumerate(forms)]

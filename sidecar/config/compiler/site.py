@@ -10,14 +10,14 @@ from sidecar.config.compiler.cookies import compile_cookie
 from sidecar.config.compiler.headers import claims_in, compile_headers, sources_in
 from sidecar.config.compiler.keys import key_ring
 from sidecar.config.compiler.providers import compile_providers
-from sidecar.config.compiler.rules import compile_rules, rules_of
+from sidecar.config.compiler.rules import rules_of
 from sidecar.config.compiler.upstreams import compile_routes
 from sidecar.config.models.session import SessionSettings
 from sidecar.config.models.site import SiteSettings
 from sidecar.config.problems import Path, quoted
 from sidecar.config.values import duration_text
 from sidecar.core.policy import All, AnyOf, Condition, EmailDomains, Emails, Not, claims_used, is_public
-from sidecar.core.rules import Rule
+from sidecar.core.rules import Rule, RuleTable
 from sidecar.core.runtime import HeaderPolicy, Origin, Provider, SessionPolicy, Site
 
 __all__ = ["compile_site"]
@@ -38,7 +38,6 @@ def compile_site(context: Context, path: Path, name: str, settings: SiteSettings
     _check_sign_in(context, path, settings)
     _warn_of_rules(context, path, rules, providers)
     cookie = compile_cookie(context, (*path, "cookie"), settings.cookie, public_url, hosts)
-    table = compile_rules(context, path, rules, fold_case=settings.path_case == "fold")
     if session is None:
         return None
     return Site(
@@ -48,7 +47,7 @@ def compile_site(context: Context, path: Path, name: str, settings: SiteSettings
         prefix=settings.prefix,
         routes=routes,
         providers=providers,
-        rules=table,
+        rules=RuleTable.build(rules, fold_case=settings.path_case == "fold"),
         cookie=cookie,
         session=session,
         headers=headers,

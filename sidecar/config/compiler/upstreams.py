@@ -6,7 +6,7 @@ from sidecar.config.addresses import parse_authority, parse_origin
 from sidecar.config.compiler.context import Context
 from sidecar.config.compiler.tls import check_authorities, check_pair
 from sidecar.config.models.site import SiteSettings
-from sidecar.config.models.upstream import UpstreamSettings
+from sidecar.config.models.upstream import NO_UPSTREAM, UpstreamSettings
 from sidecar.config.problems import Path, quoted
 from sidecar.core.runtime import Origin, Route, Upstream, UpstreamTls
 
@@ -16,10 +16,12 @@ _TLS_KEYS = ("ca_file", "certificate", "key", "server_name")
 
 
 def compile_routes(context: Context, site: Path, settings: SiteSettings) -> tuple[Route, ...]:
-    """Return a site's routes, none after a problem."""
+    """Return a site's routes; none after a problem, and where the operator wants none."""
     one, several = (*site, "upstream"), (*site, "upstreams")
     if settings.upstream is not None and settings.upstreams is not None:
         context.refuse(several, 'can\'t stand beside upstream; move that into it, as "/"', one, at_key=True)
+    if settings.upstream == NO_UPSTREAM:
+        return ()
     if settings.upstream is not None:
         return (Route(prefix="/", upstream=_upstream(context, one, settings.upstream)),)
     if settings.upstreams is None:

@@ -12,7 +12,7 @@ from sidecar.config.models.base import LIST, MAPPING, TEXT, Model, form_of
 from sidecar.config.problems import quoted
 from sidecar.config.values import ClaimPath, Kind, Scalar, Text, complaint
 
-__all__ = ["AllowForm", "Condition", "RuleSettings"]
+__all__ = ["AllowForm", "AllowWord", "Condition", "RuleSettings"]
 
 AllowWord = Literal["anyone", "authenticated", "nobody"]
 _Values = Annotated[tuple[Text, ...], Field(min_length=1)]

@@ -13,7 +13,7 @@ from sidecar.config.models.base import Model
 from sidecar.config.models.headers import HeadersForm
 from sidecar.config.models.provider import ProviderSettings
 from sidecar.config.models.session import CookieSettings, SessionSettings
-from sidecar.config.models.upstream import RoutePrefix, UpstreamForm
+from sidecar.config.models.upstream import OptionalUpstreamForm, RoutePrefix, UpstreamForm
 from sidecar.config.problems import quoted
 from sidecar.config.values import Kind, PathPrefix, Switch, Text, complaint, said
 
@@ -71,9 +71,12 @@ class SiteSettings(Model):
         description="Where our own endpoints are. Move it where the application serves /oauth2 itself.",
         examples=["/auth"],
     )
-    upstream: UpstreamForm | None = Field(
+    upstream: OptionalUpstreamForm | None = Field(
         default=None,
-        description="Where requests go. Either this or `upstreams`.",
+        description=(
+            "Where requests go; `none` where Doorward only answers an ingress (forward auth) and nothing goes"
+            " through it. Either this or `upstreams`."
+        ),
         examples=["http://127.0.0.1:3000"],
     )
     upstreams: Annotated[dict[RoutePrefix, UpstreamForm], Field(min_length=1)] | None = Field(

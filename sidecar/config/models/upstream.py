@@ -12,16 +12,20 @@ from sidecar.config.models.base import MAPPING, TEXT, Model, form_of
 from sidecar.config.problems import quoted
 from sidecar.config.values import Duration, FilePath, Kind, Text, Whole, complaint
 
-__all__ = ["RoutePrefix", "UpstreamForm", "UpstreamSettings"]
+__all__ = ["NO_UPSTREAM", "OptionalUpstreamForm", "RoutePrefix", "UpstreamForm", "UpstreamSettings"]
+
+
+NO_UPSTREAM: Final = "none"
+"""Stands for a site without an application behind: only our own endpoints are served (forward auth)."""
 
 
 def _upstream(text: str) -> str:
     """Check an upstream's URL: scheme, host and port, or a socket; never a path."""
     if text.startswith("unix:"):
-        path = "/" + text.removeprefix("unix:").lstrip("/")
-        if path == "/" or (text.startswith("unix:") and not text.removeprefix("unix:").startswith("/")):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/") or not path.strip("/"):
             raise complaint(f"{quoted(text)} is no socket; write unix:/run/app.sock")
-        return f"unix:{path}"
+        return f"unix:/{path.lstrip('/')}"
     try:
         parse_origin(text)
     except ValueError as error:
@@ -37,6 +41,13 @@ def _upstream(text: str) -> str:
 
 _UPSTREAM: Final = "write http://127.0.0.1:3000, https://app.internal:8443 or unix:/run/app.sock"
 UpstreamUrl = Annotated[Text, AfterValidator(_upstream), Kind("URL of an upstream")]
+
+
+def _upstream_or_none(text: str) -> str:
+    return text if text == NO_UPSTREAM else _upstream(text)
+
+
+OptionalUrl = Annotated[Text, AfterValidator(_upstream_or_none)]
 
 
 class UpstreamSettings(Model):
@@ -98,6 +109,12 @@ UpstreamForm = Annotated[
     Annotated[UpstreamUrl, Tag(TEXT)] | Annotated[UpstreamSettings, Tag(MAPPING)],
     Discriminator(form_of),
     Kind("URL of an upstream, or mapping"),
+]
+
+OptionalUpstreamForm = Annotated[
+    Annotated[OptionalUrl, Tag(TEXT)] | Annotated[UpstreamSettings, Tag(MAPPING)],
+    Discriminator(form_of),
+    Kind("URL of an upstream, `none`, or mapping"),
 ]
 
 
