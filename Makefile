@@ -45,6 +45,8 @@ bench: ## measure beside bare nginx; writes bench/RESULTS.md
 docs: ## write the pages made from the source anew
 	$(SETUP_DEV)
 	@$(BIN)/python scripts/standards.py
+	@$(BIN)/python -m sidecar.config.reference
+	@$(BIN)/doorward schema >config/doorward.schema.json
 
 clean: ## remove what set-up and the tools made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov build dist test-results
