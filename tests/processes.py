@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["find_free_port", "running", "wait_for_port"]
+__all__ = ["find_free_port", "running", "wait_for_port", "wait_for_text"]
 
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 10.0
@@ -35,6 +35,15 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], *, seconds: float
             return
         time.sleep(_POLL_SECONDS)
     raise AssertionError(f"{process.args!r} did not accept on port {port} within {seconds} s")
+
+
+def wait_for_text(log: Path, text: str, *, seconds: float = 20.0) -> None:
+    """Return once a program has written `text` to its log."""
+    deadline = time.monotonic() + seconds
+    while text not in log.read_text(encoding="utf-8"):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{text!r} is not in {log} after {seconds} s")
+        time.sleep(_POLL_SECONDS)
 
 
 @contextlib.contextmanager

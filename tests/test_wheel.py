@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import find_free_port, running, wait_for_port
+from tests.processes import find_free_port, running, wait_for_port, wait_for_text
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 10.0
@@ -101,6 +101,7 @@ def test_the_installed_demo_sends_a_stranger_to_sign_in(installation: Installati
         with httpx.Client(follow_redirects=True, timeout=10.0, trust_env=False) as stranger:
             refused = stranger.get(f"http://localhost:{port}/", headers={"Accept": "application/json"})
             page = stranger.get(f"http://localhost:{port}/", headers={"Accept": "text/html"})
+        wait_for_text(log, "What the gate decides")
         process.send_signal(signal.SIGINT)
         status = process.wait(STOP_SECONDS)
 

@@ -101,10 +101,13 @@ class Demo:
 async def run_demo(port: int, narrator: Narrator) -> None:
     """Serve the demo until a signal says to stop. Raises ConfigurationError when it can't."""
     demo = Demo(narrator, build_surroundings())
+    # From the beginning: Ctrl-C while the parts still start ends as cleanly as later.
+    stop = asyncio.create_task(wait_for_signal())
+    await asyncio.sleep(0)
     async with demo.serving(port):
         for line in _introduction(demo.url):
             narrator.say(line)
-        await wait_for_signal()
+        await stop
         narrator.say()
         narrator.say("The door is closed. Nothing was kept.")
 
