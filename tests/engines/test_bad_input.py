@@ -281,14 +281,14 @@ def test_a_client_that_pipelines_without_end_is_read_no_further() -> None:
             client.get("/sse")
             await until(lambda: upstream.requests)
             request = b"GET /refused HTTP/1.1\r\nHost: test\r\n\r\n" * 1000
-            for _ in range(1000):
+            for _ in range(400):
                 client.send(request)
-            # 40 MB were written; the socket took what the kernel buffers, and no more.
+            # 16 MB were written; the socket took what the kernel buffers, and no more.
             transport = client.writer.transport
             size = transport.get_write_buffer_size()
             await asyncio.sleep(0)
-            assert size > 20_000_000
-            assert transport.get_write_buffer_size() > 20_000_000
+            assert size > 8_000_000
+            assert transport.get_write_buffer_size() > 8_000_000
             for _ in range(3):
                 upstream.step.release()
             assert (await client.answer()).status == 200

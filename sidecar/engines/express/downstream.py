@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decision import Flow, Forward, Note, Respond
 from sidecar.core.errors import BadRequest
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Downstream"]
 
 _monotonic = time.monotonic
+
+# How many pipelined requests are served before other connections have their turn.
+_MAX_TURN: Final = 16
 
 
 class Downstream(Connection):
@@ -125,9 +128,16 @@ class Downstream(Connection):
 
     def proceed(self) -> None:
         """Serve what has been buffered, one request after the other, and read on."""
+        served = 0
         while self.phase == HEAD and self.buffer and not self.is_write_paused:
+            if served == _MAX_TURN:
+                # Others are waiting: a client that pipelines has its turn again after them.
+                self.pause_reading()
+                self.context.loop.call_soon(self._proceed_later)
+                return
+            served += 1
             data, self.buffer = self.buffer, b""
-            if not self._read_head(data):
+            if not self._read_head(data, is_pipelined=True):
                 break
         if self.phase == HEAD and not self.is_write_paused:
             if self.is_half_closed:
@@ -135,7 +145,13 @@ class Downstream(Connection):
             else:
                 self.resume_reading()
 
-    def _read_head(self, data: bytes) -> bool:
+    def _proceed_later(self) -> None:
+        try:
+            self.proceed()
+        except Exception:  # noqa: BLE001  the outermost edge
+            self.defect()
+
+    def _read_head(self, data: bytes, *, is_pipelined: bool = False) -> bool:
         """Read one head from `data` and act on it; False when more is needed."""
         context = self.context
         parser = context.request_parser
@@ -144,7 +160,7 @@ class Downstream(Connection):
             self.buffer = b""
         else:
             try:
-                end = parser.parse(data)
+                end = parser.parse_first(data) if is_pipelined else parser.parse(data)
             except HeadRefused as refusal:
                 self._refuse_head(refusal)
                 return True
@@ -205,6 +221,8 @@ class Downstream(Connection):
         self.progress_at = self.context.now
         if self.body is not None:
             self.break_body("the client ended before its body did")
+        if self.is_tls:
+            return False  # a TLS connection has no halves
         if self.phase == HEAD:
             return bool(self.buffer) and self.is_write_paused
         return self.phase in {DECIDING, FORWARDING}
@@ -240,22 +258,13 @@ class Downstream(Connection):
             outcome = await self.context.application.run(flow, reader)
             self._task = self._reader = None
             if isinstance(outcome, Forward):
-                self._forward_after(outcome, reader)
+                reader.put_back()
+                self._forward(outcome, _monotonic())
             else:
                 self.respond(outcome)
             self.proceed()
         except Exception:  # noqa: BLE001  the outermost edge of this task
             self.defect()
-
-    def _forward_after(self, forward: Forward, reader: FlowBody) -> None:
-        """Forward after a flow, with the body that it has read, if it has."""
-        if reader.content is not None and self.framing:
-            length = len(reader.content)
-            self.framing = b"Content-Length: %d\r\n" % length
-            if length:
-                self.body = RequestBody(self, length, is_chunked=False, expects_continue=False)
-                self.buffer = reader.content + self.buffer
-        self._forward(forward, _monotonic())
 
     # Answering.
 

@@ -125,6 +125,8 @@ class Exchange:
         connection.exchange = self
         down = self.down
         forward = self.forward
+        if down.is_write_paused:
+            connection.transport.pause_reading()
         framing = UPGRADE if forward.finish.is_websocket else down.framing
         known = down.known
         if known is None:

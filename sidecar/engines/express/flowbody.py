@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sidecar.core.errors import BadRequest
+from sidecar.engines.express.requestbody import RequestBody
 
 if TYPE_CHECKING:
     from sidecar.engines.express.downstream import Downstream
@@ -41,6 +42,17 @@ class FlowBody:
             await self._done
         self.content = b"".join(self._pieces)
         return self.content
+
+    def put_back(self) -> None:
+        """Give a body that was read back to the request, which is forwarded after all."""
+        down = self._down
+        if self.content is None or not down.framing:
+            return
+        length = len(self.content)
+        down.framing = b"Content-Length: %d\r\n" % length
+        if length:
+            down.body = RequestBody(down, length, is_chunked=False, expects_continue=False)
+            down.buffer = self.content + down.buffer
 
     def send_body(self, payload: bytes) -> None:
         """Keep a piece."""

@@ -63,11 +63,16 @@ class Pool:
         return self._loop.create_task(self._connect(exchange))
 
     async def _connect(self, exchange: Exchange) -> None:
+        connection = UpstreamConnection()
         try:
             async with asyncio.timeout(self.upstream.connect_seconds):
-                connection = await self._open()
+                await self._open(connection)
         except TimeoutError:
+            connection.abandon()
             exchange.connect_failed("upstream_timeout", 504, "connecting took too long")
+        except asyncio.CancelledError:
+            connection.abandon()
+            raise
         except (OSError, ssl.SSLError, ssl.CertificateError) as error:
             exchange.connect_failed("upstream_unavailable", 503, f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001  the outermost edge of this task
@@ -75,19 +80,18 @@ class Pool:
         else:
             exchange.connected(connection)
 
-    async def _open(self) -> UpstreamConnection:
+    async def _open(self, connection: UpstreamConnection) -> None:
         upstream = self.upstream
         context = self._contexts.current()
         name = self._contexts.server_name if context is not None else None
         if upstream.unix_path is not None:
-            _, connection = await self._loop.create_unix_connection(
-                UpstreamConnection, upstream.unix_path, ssl=context, server_hostname=name
+            await self._loop.create_unix_connection(
+                lambda: connection, upstream.unix_path, ssl=context, server_hostname=name
             )
         else:
-            _, connection = await self._loop.create_connection(
-                UpstreamConnection, upstream.host, upstream.port, ssl=context, server_hostname=name
+            await self._loop.create_connection(
+                lambda: connection, upstream.host, upstream.port, ssl=context, server_hostname=name
             )
-        return connection
 
     def sweep(self, now: float, interval: float) -> None:
         """Close what would be too old by the next sweep, and forget what is closed."""

@@ -40,6 +40,7 @@ _PLAIN_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
 # What llhttp takes in a path and query (a test holds them against each other), less the fragment's sign.
 _TARGET_BYTES: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _MAX_KNOWN_BYTES: Final = 8192
+_MAX_ALONE_BYTES: Final = 16384
 
 
 class HeadRefused(BadRequest):
@@ -132,9 +133,9 @@ class RequestParser:
 
         Raises HeadRefused: the peer's fault; the connection can't be used any more.
         """
-        if data.endswith(_END) and self._parse_alone(data):
+        if data.endswith(_END) and len(data) <= _MAX_ALONE_BYTES and self._parse_alone(data):
             return len(data)
-        return self._parse_first(data)
+        return self.parse_first(data)
 
     def parse_again(self, data: bytes, known: KnownFields) -> int:
         """Read `data` if it is one head with the `known` fields; return where it ends, else 0.
@@ -143,7 +144,7 @@ class RequestParser:
         characters are checked here as llhttp does.
         """
         line_end = data.find(b"\r\n")
-        if data[line_end:] != known.block:
+        if not data.endswith(known.block) or len(data) - line_end != len(known.block):
             return 0
         parts = data[:line_end].split(b" ")
         if len(parts) != 3 or parts[2] != b"HTTP/1.1":  # noqa: PLR2004
@@ -210,8 +211,11 @@ class RequestParser:
             self._llhttp = HttpRequestParser(self)
         return True
 
-    def _parse_first(self, data: bytes) -> int:
-        """Read the first head of `data`: the definition, of which `_parse_alone` is the short form."""
+    def parse_first(self, data: bytes) -> int:
+        """Read the first head of `data`: the definition, of which the rest of `parse` is the short form.
+
+        For data that is known to hold more than one head, whose length the short form would read in vain.
+        """
         skipped = 0
         # RFC 9112 §2.2: an empty line before a request is ignored; some clients send one after a form.
         while data.startswith(b"\r\n", skipped):

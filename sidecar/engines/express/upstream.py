@@ -113,6 +113,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self.exchange is not None and self.exchange.down.body is not None:
             self.exchange.down.body.resume()
 
+    def abandon(self) -> None:
+        """Close if it came to be after all: whoever asked for it waits no more."""
+        if self.is_open:
+            self.abort()
+
     def abort(self) -> None:
         """Close at once; nobody gets what is under way."""
         self.is_open = False
