@@ -147,6 +147,7 @@ def _prepared_answer(fields: Fields, state: State, now: float) -> Respond | None
     if (
         isinstance(prepared, PreparedAnswer)
         and prepared.forwarded is fields.forwarded
+        and prepared.host == fields.host
         and now < prepared.until
     ):
         return prepared.respond

@@ -63,12 +63,13 @@ class Grant:
 
 
 class PreparedAnswer:
-    """The auth endpoint's yes to one session that comes by `forwarded`, good before `until`."""
+    """The auth endpoint's yes to one session that asks at `host` by `forwarded`, good before `until`."""
 
-    __slots__ = ("forwarded", "respond", "until")
+    __slots__ = ("forwarded", "host", "respond", "until")
 
-    def __init__(self, forwarded: Forwarded, respond: Respond, until: float) -> None:
+    def __init__(self, host: str, forwarded: Forwarded, respond: Respond, until: float) -> None:
         """Keep the parts."""
+        self.host = host
         self.forwarded = forwarded
         self.respond = respond
         self.until = until

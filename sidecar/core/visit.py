@@ -96,7 +96,8 @@ class Visit:
         if read.entry is not None and endpoint == AUTH and decision.note.reason == "auth_endpoint":
             signer = self.site.signer
             until = math.inf if signer is None else signer.edits(read.session, self.now)[1]
-            read.entry.keep_grant(AUTH, PreparedAnswer(self.fields.forwarded, decision, until))
+            fields = self.fields
+            read.entry.keep_grant(AUTH, PreparedAnswer(fields.host, fields.forwarded, decision, until))
         return decision
 
     def admit(self, rules: Rules) -> Decision:

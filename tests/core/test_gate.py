@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.decision import Forward, Respond
 from sidecar.core.http import HeaderPair
-from sidecar.core.policy import Authenticated, Networks
+from sidecar.core.policy import Authenticated, Groups, Networks
 from sidecar.core.rules import Rule, RuleTable
 from sidecar.core.runtime import HeaderPolicy, Origin, Route
 from tests.core.gatesetup import (
@@ -299,6 +299,20 @@ class TestAuthEndpoint:
         for _ in range(2):
             assert world.respond(self.TARGET, cookie=cookie).response.status == 200
             assert world.respond(self.TARGET, cookie=cookie, peer="198.51.100.1").response.status == 403
+
+    def test_a_rule_for_one_host_holds_for_its_auth_endpoint(self) -> None:
+        """S26, S50: the Host that is asked at decides, prepared or not; another host's yes is none here."""
+        rules = (
+            Rule(name="admin", hosts=("admin.example.com",), allow=Groups(("admins",))),
+            Rule(name="all", allow=Authenticated()),
+        )
+        hosts = frozenset({"app.example.com", "admin.example.com"})
+        world = World((site(rules=RuleTable.build(rules), hosts=hosts),))
+        cookie = world.cookie()
+        for _ in range(3):
+            assert world.respond(self.TARGET, cookie=cookie).response.status == 200
+            for name in (b"admin.example.com", b"ADMIN.example.com:8443"):
+                assert world.respond(self.TARGET, cookie=cookie, host=name).response.status == 403
 
     def test_a_prepared_yes_answers_reads_only(self) -> None:
         world = self.world()

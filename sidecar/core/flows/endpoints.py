@@ -26,7 +26,7 @@ from sidecar.core.flows.parameters import parse_parameters
 from sidecar.core.flows.refresh import refresh_then
 from sidecar.core.flows.signout import confirm_or_sign_out, return_from_provider
 from sidecar.core.headers import auth_response_headers
-from sidecar.core.http import NO_STORE, Page, Response
+from sidecar.core.http import NO_STORE, Page, Response, single_header
 from sidecar.core.lifetime import absolute_end, refresh_due
 from sidecar.core.navigation import wants_page
 from sidecar.core.returnurl import safe_return_url
@@ -106,9 +106,11 @@ def _judged(call: Call, session: Session) -> Respond:
 
     The request that the ingress asks about is not looked at in this simple form, so the rule that covers
     everything decides, or one that the operator writes for this path. Without a rule nobody passes (S61).
+    A rule for one of several hosts holds where that host is asked at: the gate has found Host to be ours.
     """
     site = call.site
-    rules = site.rules.rules_for(site.public_url.host, (call.path,), b"GET")
+    host = (single_header(call.head.headers, b"host") or b"").decode("latin-1")
+    rules = site.rules.rules_for(host, (call.path,), b"GET")
     rule, verdict = judge(rules, session.identity, call.client_ip)
     if verdict.allowed:
         return signed_in_answer(call, session)
