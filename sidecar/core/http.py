@@ -64,8 +64,8 @@ class Page:
     """One of our HTML pages, before rendering.
 
     `name` is a template of `sidecar.pages`; `values` are its variables (escaped when rendered, whatever they
-    hold); `form_targets` are origins besides our own to which a form of the page may lead, redirects
-    included (CSP `form-action` covers those too).
+    hold); `form_targets` are origins (or a scheme, "https:") besides our own to which a form of the page may
+    lead, redirects included (CSP `form-action` covers those too).
     """
 
     name: str

@@ -20,8 +20,8 @@ _CONSTANT: Final[tuple[HeaderPair, ...]] = (
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
 )
 _ISOLATED: Final[HeaderPair] = (b"Cross-Origin-Opener-Policy", b"same-origin")
-# An origin as CSP takes it; anything else could add a directive of its own.
-_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)
+# An origin or a scheme as CSP takes it; anything else could add a directive of its own.
+_TARGET: Final = re.compile(r"https?:(//[a-z0-9.\-\[\]:]+)?", re.ASCII)
 
 
 def source_hash(text: str) -> str:
@@ -31,7 +31,7 @@ def source_hash(text: str) -> str:
 
 
 def _policy(style: str, script: str | None, form_targets: tuple[str, ...], *, connects: bool) -> str:
-    targets = [target for target in form_targets if _ORIGIN.fullmatch(target)]
+    targets = [target for target in form_targets if _TARGET.fullmatch(target)]
     directives = [
         "default-src 'none'",
         f"style-src {style}",
@@ -57,7 +57,8 @@ def page_headers(
 ) -> tuple[HeaderPair, ...]:
     """Build the headers of a page whose inline elements have these hashes.
 
-    `form_targets` that are not origins are left out: such a form then does not work, which is the safe end.
+    `form_targets` that are neither origins nor schemes are left out: such a form then does not work, which is
+    the safe end.
     `connects` lets the script fetch from its own origin, which none of Doorward's own pages does.
     """
     policy = _policy(style, script, form_targets, connects=connects).encode("ascii")

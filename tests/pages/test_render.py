@@ -169,16 +169,17 @@ def test_only_pages_with_something_to_report_show_the_request_id(name: str) -> N
     assert shows == (name in {"error", "denied", "login_loop"})
 
 
-def test_a_form_may_lead_to_the_origins_that_the_page_names() -> None:
-    page = Page(name="signed_out", values={"sign_in_url": "/"}, form_targets=("https://id.example.com",))
+@pytest.mark.parametrize("target", ["https://id.example.com", "http://localhost:9000", "https:", "http:"])
+def test_a_form_may_lead_to_the_origins_or_the_scheme_that_the_page_names(target: str) -> None:
+    page = Page(name="signed_out", values={"sign_in_url": "/"}, form_targets=(target,))
     [policy] = header(render(page, "request-1"), b"Content-Security-Policy")
-    assert "form-action 'self' https://id.example.com;" in policy
+    assert f"form-action 'self' {target};" in policy
 
 
 @pytest.mark.parametrize(
-    "target", ["*", "https:", "https://a; script-src *", "https://a/path", "data:", "'self'"]
+    "target", ["*", "https:*", "https: *", "https://a; script-src *", "https://a/path", "data:", "'self'"]
 )
-def test_a_form_target_that_is_no_origin_adds_nothing_to_the_policy(target: str) -> None:
+def test_a_form_target_that_is_no_origin_or_scheme_adds_nothing_to_the_policy(target: str) -> None:
     page = Page(name="signed_out", values={"sign_in_url": "/"}, form_targets=(target,))
     [policy] = header(render(page, "request-1"), b"Content-Security-Policy")
     assert "form-action 'self';" in policy

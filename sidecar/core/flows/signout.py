@@ -100,8 +100,9 @@ def _confirm(call: Call, status: int) -> Steps[Respond | Forward]:
         "site_name": call.site.name,
     }
     endpoint = yield from _end_session_endpoint(call, session)
-    # CSP's form-action holds for redirects too, and this form's answer leads to the provider.
-    targets = () if endpoint is None else (_origin(endpoint),)
+    # CSP's form-action holds for redirects too. This form's answer leads to the provider, which may go on by
+    # hosts that nobody told us of (its own sign-out page, the provider behind it): any of its scheme.
+    targets = () if endpoint is None else (f"{urlsplit(endpoint).scheme}:",)
     page = Page(name="sign_out_confirm", values=values, form_targets=targets)
     return own_page(call, page, "signed_out", status=status)
 
@@ -156,11 +157,6 @@ def _with_query(endpoint: str, parameters: dict[str, str]) -> str:
     parts = urlsplit(endpoint)
     own = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in parameters]
     return parts._replace(query=urlencode([*own, *parameters.items()])).geturl()
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _return_to(call: Call) -> str | None:

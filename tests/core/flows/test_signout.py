@@ -51,11 +51,11 @@ class TestAsking:
         assert is_signed_in(browser)
 
     def test_the_form_may_lead_to_the_provider(self) -> None:
-        """CSP form-action holds for the redirect that follows, too."""
+        """CSP form-action holds for the redirects that follow, too, and a provider may have several hosts."""
         page = signed_in().get("/oauth2/sign_out").response.page
 
         assert page is not None
-        assert page.form_targets == ("https://id.example.com",)
+        assert page.form_targets == ("https:",)
 
     def test_somebody_who_is_not_signed_in_is_told_so(self) -> None:
         browser = setup()
