@@ -55,6 +55,14 @@ class RevocationList:
         """Tell whether the session is revoked, or can't be told from one whose revocation made room."""
         return session.id in self._until or session.absolute_end <= self.floor
 
+    def items(self) -> list[tuple[str, float]]:
+        """Return the ids and until when each is kept: with `floor`, what another list must be told."""
+        return list(self._until.items())
+
+    def raise_floor(self, floor: float) -> None:
+        """Refuse as another list does that had to make room."""
+        self.floor = max(self.floor, floor)
+
     def sweep(self, now: float) -> int:
         """Forget what has ended; returns how many. Whoever owns the clock calls it once a minute or so."""
         ended = [bucket for bucket in self._buckets if (bucket + 1) * _BUCKET_SECONDS <= now]

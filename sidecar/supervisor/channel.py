@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_MESSAGE", "Channel", "Message", "decode_bytes", "encode_bytes", "open_channel"]
 
-MAX_MESSAGE: Final = 1 << 20
+MAX_MESSAGE: Final = 16 << 20
+"""A full list of revocations takes 6 MB, a configuration of 10,000 rules about one."""
 
 type Message = dict[str, Any]
 

@@ -18,6 +18,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.revocation import RevocationList
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Exchange"]
 
 _MAX_CLAIMS: Final = 100_000
-_MAX_RESULTS: Final = 20_000
+_MAX_REVOKED: Final = 100_000
+_MAX_RESULT_BYTES: Final = 32 << 20
 
 type Outgoing = tuple[int, Message]
 """Worker number and message."""
@@ -53,10 +56,18 @@ class _Spread:
 class Exchange:
     """The shared knowledge of all workers. `clock` is seconds since the epoch."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        max_revoked: int = _MAX_REVOKED,
+        max_result_bytes: int = _MAX_RESULT_BYTES,
+    ) -> None:
         self._clock = clock
         self._workers: set[int] = set()
-        self._revoked: dict[str, float] = {}
+        self._revoked = RevocationList(max_revoked)
+        self._max_result_bytes = max_result_bytes
+        self._result_bytes = 0
         self._claims: OrderedDict[str, float] = OrderedDict()
         self._results: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._work: dict[str, _Work] = {}
@@ -65,10 +76,10 @@ class Exchange:
 
     def joined(self, worker: int) -> list[Outgoing]:
         """Greet a new worker with everything that is revoked."""
-        now = self._clock()
-        self._revoked = {sid: until for sid, until in self._revoked.items() if until > now}
+        self._revoked.sweep(self._clock())
         self._workers.add(worker)
-        return [(worker, {"op": "welcome", "revoked": list(self._revoked.items())})]
+        revoked, floor = self._revoked.items(), self._revoked.floor
+        return [(worker, {"op": "welcome", "revoked": revoked, "floor": floor})]
 
     def left(self, worker: int) -> list[Outgoing]:
         """Forget a worker: its work goes to another who waits, its acknowledgements are not waited for."""
@@ -107,7 +118,7 @@ class Exchange:
 
     def _revoke(self, worker: int, message: Message) -> list[Outgoing]:
         session_id, until = message["id"], message["until"]
-        self._revoked[session_id] = max(until, self._revoked.get(session_id, 0.0))
+        self._revoked.add(session_id, until)
         others = self._workers - {worker}
         if not others:
             return [(worker, {"op": "ack", "n": message["n"]})]
@@ -144,7 +155,7 @@ class Exchange:
         if kept is not None:
             if kept[0] > self._clock():
                 return [(worker, {"op": "result", "n": n, "value": kept[1]})]
-            del self._results[key]
+            self._forget(key)
         work = self._work.get(key)
         if work is None:
             self._work[key] = _Work(worker, message["keep"])
@@ -158,9 +169,7 @@ class Exchange:
             return
         value = message.get("value")
         if value is not None:
-            while len(self._results) >= _MAX_RESULTS:
-                self._results.popitem(last=False)
-            self._results[message["key"]] = (self._clock() + work.keep_seconds, value)
+            self._keep(message["key"], value, work.keep_seconds)
         for worker, n in work.waiting:
             answer = {"op": "result", "n": n}
             if value is not None:
@@ -168,3 +177,25 @@ class Exchange:
             else:
                 answer["error"] = message["error"]
             yield worker, answer
+
+    @property
+    def kept_results(self) -> int:
+        """Count the results that are kept."""
+        return len(self._results)
+
+    def _keep(self, key: str, value: str, seconds: float) -> None:
+        """Keep a result; those that are over make room, and the oldest where the bound asks for it."""
+        self._forget(key)
+        now = self._clock()
+        self._results[key] = (now + seconds, value)
+        self._result_bytes += len(key) + len(value)
+        while self._results:
+            oldest, (until, _) = next(iter(self._results.items()))
+            if self._result_bytes <= self._max_result_bytes and until > now:
+                return
+            self._forget(oldest)
+
+    def _forget(self, key: str) -> None:
+        kept = self._results.pop(key, None)
+        if kept is not None:
+            self._result_bytes -= len(key) + len(kept[1])

@@ -40,6 +40,7 @@ class RemoteCoordinator:
             case "welcome":
                 for session_id, until in message["revoked"]:
                     self._revocations.add(session_id, until)
+                self._revocations.raise_floor(message["floor"])
             case "revoke":
                 self._revocations.add(message["id"], message["until"])
                 self._channel.send({"op": "acked", "n": message["n"]})

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import socket
+
 import pytest
 
+from sidecar.core.revocation import RevocationList
+from sidecar.core.sessioncache import SessionCache
+from sidecar.core.state import State, Surroundings
+from sidecar.supervisor.channel import MAX_MESSAGE, open_channel
 from sidecar.supervisor.exchange import Exchange
+from sidecar.supervisor.remote import RemoteCoordinator
+from tests.core.sessionsetup import make_session
 
 
 class Clock:
@@ -47,9 +57,47 @@ class TestRevocation:
         """S36: a copied cookie is dead on every worker, also on one that was restarted since."""
         shared, clock = exchange(1)
         shared.told(1, {"op": "revoke", "n": 1, "id": "s", "until": 2000.0})
-        assert shared.joined(2) == [(2, {"op": "welcome", "revoked": [("s", 2000.0)]})]
-        clock.now = 2001.0
-        assert shared.joined(3) == [(3, {"op": "welcome", "revoked": []})]
+        assert shared.joined(2) == [(2, {"op": "welcome", "revoked": [("s", 2000.0)], "floor": 0.0})]
+        clock.now = 2061.0
+        assert shared.joined(3) == [(3, {"op": "welcome", "revoked": [], "floor": 0.0})]
+
+    def test_of_very_many_fits_the_welcome_of_a_worker_that_starts_later(self) -> None:
+        """S36, S56: a worker that can't be told what is revoked would never serve again."""
+        shared, _ = exchange(1)
+        for number in range(100_000):
+            session_id = f"{number:032}"
+            shared.told(1, {"op": "revoke", "n": 1, "id": session_id, "until": 41_234.123456789})
+        ((_, welcome),) = shared.joined(2)
+        assert len(welcome["revoked"]) == 100_000
+        assert len(json.dumps(welcome)) < MAX_MESSAGE
+
+    def test_that_made_room_is_not_forgotten_by_a_worker_that_starts_later(self) -> None:
+        """S36: when the list was full, all sessions of that time are refused, here as on every worker."""
+        clock = Clock()
+        shared = Exchange(clock, max_revoked=2)
+        shared.joined(1)
+        for number, until in enumerate((2000.0, 3000.0, 4000.0)):
+            shared.told(1, {"op": "revoke", "n": 1, "id": f"s{number}", "until": until})
+        ((_, welcome),) = shared.joined(2)
+        assert len(welcome["revoked"]) == 2
+
+        async def greet() -> RevocationList:
+            state = State(
+                surroundings=Surroundings(clock=clock, entropy=bytes),
+                sessions=SessionCache(),
+                revocations=RevocationList(),
+            )
+            ours, theirs = socket.socketpair()
+            channel = await open_channel(ours)
+            RemoteCoordinator(channel, state).told(welcome)
+            channel.close()
+            theirs.close()
+            return state.revocations
+
+        revocations = asyncio.run(greet())
+        assert revocations.refuses(make_session(id="s0", absolute_end=2000.0))
+        assert revocations.refuses(make_session(id="s1", absolute_end=3000.0))
+        assert not revocations.refuses(make_session(id="other", absolute_end=3000.0))
 
 
 class TestClaim:
@@ -84,6 +132,32 @@ class TestSharedWork:
         assert shared.told(2, ask) == [(2, {"op": "result", "n": 9, "value": "dg=="})]
         clock.now += 61.0
         assert shared.told(2, ask) == [(2, {"op": "run", "n": 9})]
+
+    def test_results_are_kept_within_a_bound_of_bytes(self) -> None:
+        """S25: a session's result is up to 50 KB, and there may be one for each session."""
+        clock = Clock()
+        shared = Exchange(clock, max_result_bytes=1000)
+        shared.joined(1)
+        for number in range(20):
+            key = f"k{number}"
+            shared.told(1, {"op": "once", "n": 1, "key": key, "keep": 60.0})
+            shared.told(1, {"op": "done", "key": key, "value": "v" * 400})
+        kept = [
+            n
+            for n in range(20)
+            if shared.told(1, {"op": "once", "n": 2, "key": f"k{n}", "keep": 60.0})[0][1]["op"] == "result"
+        ]
+        assert kept == [18, 19]
+
+    def test_results_that_are_over_are_forgotten(self) -> None:
+        """They hold tokens, if sealed: none stays longer than it is of use."""
+        shared, clock = exchange(1)
+        shared.told(1, {"op": "once", "n": 1, "key": "old", "keep": 60.0})
+        shared.told(1, {"op": "done", "key": "old", "value": "dg=="})
+        clock.now += 61.0
+        shared.told(1, {"op": "once", "n": 1, "key": "new", "keep": 60.0})
+        shared.told(1, {"op": "done", "key": "new", "value": "dg=="})
+        assert shared.kept_results == 1
 
     def test_error_reaches_those_who_wait_and_is_not_kept(self) -> None:
         shared, _ = exchange(1, 2)
