@@ -63,7 +63,9 @@ _MAX_LENGTH_DIGITS = 18
 def classify(name: bytes) -> int:
     """Return the kind of `name`, and remember it for `KINDS`."""
     kind = _BY_NAME.get(name.lower(), 0)
-    if len(name) <= _MAX_SPELLING_BYTES and len(KINDS) < _MAX_SPELLINGS:
+    if len(name) <= _MAX_SPELLING_BYTES:
+        if len(KINDS) >= _MAX_SPELLINGS:
+            KINDS.clear()  # else one flood of names would keep everybody's from being known
         KINDS[name] = kind
     return kind
 
