@@ -86,7 +86,7 @@ class Doorward:
         self.trust = trust
         self.secrets: set[str] = set()
         self._secret_source = secret_source
-        self.settings: dict[str, Any] = {
+        settings = {
             "listen": f"127.0.0.1:{self.port}",
             "admin": f"127.0.0.1:{self.admin_port}",
             "public_url": self.url,
@@ -94,8 +94,10 @@ class Doorward:
             "access": _AUTHENTICATED,
             **({"provider": provider} if provider else {}),
             **({"upstreams": upstreams} if upstreams else {}),
-            **{name: value for name, value in settings.items() if value is not None},
+            **settings,
         }
+        # None takes away what would be there without it.
+        self.settings = {name: value for name, value in settings.items() if value is not None}
         self._stack = ExitStack()
         self._started = 0
         self.start(wait=wait)

@@ -14,12 +14,14 @@ _SCOPES = ["openid", "profile", "email", "groups"]
 
 
 @contextlib.contextmanager
-def certified_provider(folder: Path, origins: Iterable[str], **settings: object) -> Iterator[InteropProvider]:
+def certified_provider(
+    folder: Path, origins: Iterable[str], *, callback: str = "/oauth2/callback", **settings: object
+) -> Iterator[InteropProvider]:
     """Run the provider with the callbacks of Doorwards at `origins` registered."""
     at = list(origins)
     with interop_provider(
         folder,
-        redirect_uris=[f"{origin}/oauth2/callback" for origin in at],
+        redirect_uris=[f"{origin}{callback}" for origin in at],
         post_logout_redirect_uris=[f"{origin}/oauth2/sign_out/return" for origin in at],
         **settings,
     ) as provider:

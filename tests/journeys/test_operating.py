@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -106,15 +105,22 @@ class TestBadStart:
         assert len(done.stderr.strip().splitlines()) == 1
         assert str(tmp_path / "nowhere.yaml") in done.stderr
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-    def test_a_file_that_may_not_be_read_is_one_line(self, tmp_path: Path) -> None:
-        path = write_config(tmp_path)
-        path.chmod(0)
+    def test_a_file_that_can_not_be_read_is_one_line(self, tmp_path: Path) -> None:
+        """A folder, because root may read every file."""
+        done = run_to_end("run", "--config", tmp_path)
+
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert str(tmp_path) in done.stderr
+
+    def test_a_secret_that_can_not_be_read_is_one_line(self, tmp_path: Path) -> None:
+        path = write_config(tmp_path, session={"keys": [{"file": str(tmp_path)}]})
 
         done = run_to_end("run", "--config", path)
 
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
+        assert "session.keys" in done.stderr
 
     @pytest.mark.parametrize("text", ["{", "a: b: c", "- 1\n- 2", "", "\x00", "\xff\xfe"])
     def test_what_is_no_configuration_at_all_is_told_in_a_line(self, tmp_path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.blackbox.httpserver import Answer, Received
 from tests.blackbox.scripted import ScriptedProvider, json_answer
 from tests.blackbox.upstream import Application
 from tests.blackbox.waiting import wait_until
+from tests.blackbox.websocket import open_websocket
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +115,35 @@ def test_the_superseded_cookie_takes_the_winners_result(
 
     assert asleep.fetch(doorward.url + "/").status == 200
     assert person.fetch(doorward.url + "/").status == 200
+    assert len(refreshes(script)) == 1
+
+
+def test_an_upload_arrives_whole_though_its_session_is_refreshed_first(
+    doorward: Doorward, script: ScriptedProvider, person: Agent
+) -> None:
+    """The body waits while the provider is asked, then goes up as it came."""
+    content = bytes(range(256)) * 4096
+
+    answer = person.fetch(doorward.url + "/upload", "POST", content=content)
+
+    assert answer.status == 200
+    assert answer.json()["body_length"] == len(content)
+    assert answer.json()["body_sha256"] == hashlib.sha256(content).hexdigest()
+    assert len(refreshes(script)) == 1
+    assert answer.headers["cache-control"] == "private"
+
+
+def test_a_websocket_is_opened_though_its_session_is_refreshed_first(
+    doorward: Doorward, script: ScriptedProvider, person: Agent
+) -> None:
+    """The new cookie goes with the 101."""
+    cookie = person.cookie_header(doorward.url)
+    with open_websocket(doorward.url + "/ws/x", cookie=cookie) as socket:
+        socket.send("hello")
+
+        assert socket.recv(timeout=10) == "hello"
+        assert socket.response is not None
+        assert "Set-Cookie" in socket.response.headers
     assert len(refreshes(script)) == 1
 
 
