@@ -71,7 +71,6 @@ class AnswerParser:
     """
 
     __slots__ = (
-        "_llhttp",
         "_options",
         "has_body",
         "has_date",
@@ -84,8 +83,7 @@ class AnswerParser:
     )
 
     def __init__(self) -> None:
-        """Begin with a fresh parser; the attributes are set by `parse`."""
-        self._llhttp = HttpResponseParser(self)
+        """Hold nothing; the attributes are set by `parse`."""
         self._options = 0
         self.headers: list[HeaderPair] = []
         self.status = 0
@@ -102,22 +100,24 @@ class AnswerParser:
             kind = KINDS[name]
         except KeyError:
             kind = classify(name)
-        if kind and self._read_marked(kind, value):
-            return
-        self.headers.append((name, value))
+        if not kind:
+            self.headers.append((name, value))
+        elif kind == DATE:
+            self.has_date = True
+            self.headers.append((name, value))
+        elif not self._read_marked(kind, value):
+            self.headers.append((name, value))
 
     def _read_marked(self, kind: int, value: bytes) -> bool:
         """Read what framing and reuse depend on (RFC 9112 §6.3, §9.3); True for what is not passed on."""
-        if kind == DATE:
-            self.has_date = True
-        elif kind == CONTENT_LENGTH:
+        if kind == CONTENT_LENGTH:
             if self.length >= 0:
                 raise AnswerBroken("second Content-Length")
             self.length = parse_length(value)
             if self.length < 0:
                 raise AnswerBroken("malformed Content-Length")
             return True
-        elif kind == CONNECTION:
+        if kind == CONNECTION:
             self._options |= connection_options(value)
         elif kind == TRANSFER_ENCODING:
             if self.is_chunked or value.strip(b" \t").lower() != b"chunked":
@@ -144,11 +144,11 @@ class AnswerParser:
         self.length = -1
         self.is_chunked = self.has_date = False
         try:
-            self._llhttp.feed_data(data if end == len(data) else data[:end])
+            # A fresh one each time: whatever the last one waits for can't touch this answer.
+            HttpResponseParser(self).feed_data(data if end == len(data) else data[:end])
         except HttpParserUpgrade:
-            self._llhttp = HttpResponseParser(self)
+            pass  # a 101: what follows is not HTTP, and not llhttp's
         except HttpParserError as error:
-            self._llhttp = HttpResponseParser(self)
             # What one of our callbacks raised is the context of llhttp's error.
             found = error.__context__
             raise AnswerBroken(found.detail if isinstance(found, AnswerBroken) else str(error)) from error
@@ -158,20 +158,6 @@ class AnswerParser:
         options = self._options
         self.keep_alive = not options & CLOSE and (is_11 or bool(options & KEEP_ALIVE))
         return end
-
-    def settle(self, body: bytes) -> None:
-        """Tell what followed the head in the same read.
-
-        llhttp waits for as many bytes as the head announced. When they are all here it is given them, which
-        is cheaper than a new parser; else it is replaced.
-        """
-        if self.length == len(body) and self.keep_alive and self.has_body:
-            try:
-                self._llhttp.feed_data(body)
-            except (HttpParserError, HttpParserUpgrade):
-                self._llhttp = HttpResponseParser(self)
-        else:
-            self._llhttp = HttpResponseParser(self)
 
     @staticmethod
     def _check_beginning(data: bytes) -> None:

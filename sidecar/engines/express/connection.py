@@ -41,10 +41,10 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_is_read_paused",
         "buffer",
         "context",
         "is_half_closed",
+        "is_read_paused",
         "is_tls",
         "is_write_paused",
         "peer",
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self.peer = ""
         self.progress = self.unwritten = 0
         self.progress_at = self.unwritten_at = self.since = context.now
-        self.is_tls = self.is_half_closed = self.is_write_paused = self._is_read_paused = False
+        self.is_tls = self.is_half_closed = self.is_write_paused = self.is_read_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, or tell it that there are too many."""
@@ -88,11 +88,6 @@ class Connection(asyncio.Protocol):
         """Enter the set of open connections."""
         raise NotImplementedError
 
-    @property
-    def is_reading(self) -> bool:
-        """Tell whether the client is waited for, not we by the client."""
-        return not self._is_read_paused
-
     def hold(self, data: bytes) -> None:
         """Keep what can't be used yet, and read no more until it can."""
         self.buffer += data
@@ -100,13 +95,13 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Read no more for now."""
-        self._is_read_paused = True
+        self.is_read_paused = True
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._is_read_paused and not self.is_half_closed:
-            self._is_read_paused = False
+        if self.is_read_paused and not self.is_half_closed:
+            self.is_read_paused = False
             self.transport.resume_reading()
 
     def discard(self, data: bytes) -> None:

@@ -194,7 +194,6 @@ class Exchange:
         if parser.status == 101:  # noqa: PLR2004
             self._switch(rest)
             return
-        parser.settle(rest)
         answer = self.down.context.finish(self.forward.finish, parser.status, parser.headers)
         if answer.is_acceptable:
             self._answer(answer.headers, rest)
@@ -241,7 +240,9 @@ class Exchange:
         elif not down.is_11:
             framing += CONNECTION_KEEP_ALIVE
         self.has_begun = True
-        self._write(build_head(parser.line, headers, framing) + payload)
+        data = build_head(parser.line, headers, framing) + payload
+        self.sent_bytes += len(data)
+        down.transport.write(data)
         if is_complete:
             self._finish(surplus, now)
 
@@ -324,7 +325,8 @@ class Exchange:
             else:
                 connection.abort()
         down.answered(self.forward.note, self._status, self.sent_bytes, now, self._upstream_seconds)
-        down.proceed()
+        if down.buffer or down.is_read_paused or down.is_half_closed:
+            down.proceed()
 
     def upstream_lost(self, *, is_clean: bool) -> None:
         """Take that the upstream has closed: an end, a reason to ask again, or a broken answer."""

@@ -61,7 +61,7 @@ def _sweep_downstream(context: Context, down: Downstream, wall: float) -> None:
         down.transport.abort()
         return
     body = down.body
-    if body is not None and body.is_taken and down.is_reading:
+    if body is not None and body.is_taken and not down.is_read_paused:
         _check_body(context, down, body)
     if phase == FORWARDING:
         _check_exchange(context, down, wall)
