@@ -125,6 +125,33 @@ class TestSpellings:
         assert [value for name, value in headers if folded(name) == "x-forwarded-user"] == ["ann"]
 
 
+def test_what_a_client_says_of_its_way_here_is_not_believed(doorward: Doorward, person: Agent) -> None:
+    """S13, S48: nobody is a trusted proxy unless listed, so the way is told anew."""
+    lies = {
+        "X-Forwarded-For": "198.51.100.1",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "gopher",
+        "X-Forwarded-Port": "99999",
+        "X-Real-IP": "198.51.100.1",
+        "Forwarded": "for=198.51.100.1;host=evil.example",
+        "X-Original-URL": "/admin/of-the-client",
+        "X-Rewrite-URL": "/admin/of-the-client",
+        "X-Forwarded-Uri": "/admin/of-the-client",
+        "X-Forwarded-Method": "DELETE",
+        "X-HTTP-Method-Override": "DELETE",
+    }
+
+    headers = dict(person.fetch(doorward.url + "/x", headers=lies).json()["headers"])
+
+    assert headers["X-Forwarded-For"] == "127.0.0.1"
+    assert headers["X-Forwarded-Host"] == urlsplit(doorward.url).netloc
+    assert headers["X-Forwarded-Proto"] == "http"
+    assert headers["X-Real-IP"] == "127.0.0.1"
+    told = " ".join(value for name, value in headers.items() if name != "X-HTTP-Method-Override")
+    for lie in ("198.51.100.1", "evil.example", "gopher", "99999", "of-the-client", "DELETE"):
+        assert lie not in told
+
+
 def test_connection_can_not_take_a_header_of_ours_away(doorward: Doorward, person: Agent) -> None:
     """S45: what a client names as hop-by-hop is its own alone."""
     fields = {"Connection": "close, X-Forwarded-User, x-forwarded-email, Host, Cookie"}

@@ -27,6 +27,7 @@ from tests.processes import find_free_port, running
 
 __all__ = ["COMMAND", "Doorward", "new_key", "run_to_end"]
 
+# DOORWARD_COMMAND runs the same tests against another installation, such as that of a wheel.
 COMMAND = Path(os.environ.get("DOORWARD_COMMAND") or Path(sys.executable).with_name("doorward"))
 _START_SECONDS = 20.0
 _STOP_SECONDS = 45.0
