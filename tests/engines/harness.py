@@ -248,18 +248,19 @@ class Answer:
 class RawClient:
     """A client that sends the bytes it is given, and reads answers strictly."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         self.reader = reader
         self.writer = writer
+        self.address = address
 
     @classmethod
     async def connect(cls, address: str, **options: object) -> Self:
         """Connect to "host:port" or "unix:/path"."""
         if address.startswith("unix:"):
-            return cls(*await asyncio.open_unix_connection(address.removeprefix("unix:")))
+            return cls(*await asyncio.open_unix_connection(address.removeprefix("unix:")), address)
         host, _, port = address.rpartition(":")
         pair = await asyncio.open_connection(host.strip("[]"), int(port), **options)  # type: ignore[arg-type]
-        return cls(*pair)
+        return cls(*pair, address)
 
     async def __aenter__(self) -> Self:
         return self

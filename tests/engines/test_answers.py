@@ -381,7 +381,7 @@ class TestExpect:
 
 
 class TestEarlyAnswers:
-    """An upstream that answers before it has the whole body (S53)."""
+    """S53: an upstream that answers before it has the whole body."""
 
     def test_the_answer_passes_and_both_connections_end(self) -> None:
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

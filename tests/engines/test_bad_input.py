@@ -298,6 +298,48 @@ def test_a_client_that_pipelines_without_end_is_read_no_further() -> None:
     bounded(main)
 
 
+def test_a_client_that_pipelines_keeps_nobody_waiting() -> None:
+    """S56: others have their turn after a few of its requests."""
+
+    async def main() -> None:
+        async with (
+            proxied() as (client, _, application),
+            await RawClient.connect(client.address) as other,
+        ):
+            client.send(b"GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n" * 4000)
+            await until(lambda: application.observer.done)
+            assert (await other.ask("/refused")).status == 403
+            assert len(application.observer.done) < 3000
+            for _ in range(4000):
+                assert (await client.answer()).status == 204
+
+    bounded(main)
+
+
+def test_fields_that_come_again_are_the_same_fields() -> None:
+    """A keep-alive client's fields are compared instead of parsed; a change of one byte is noticed."""
+
+    async def main() -> None:
+        async with proxied() as (client, upstream, application):
+            for target, value in (("/a", "1"), ("/b", "1"), ("/c", "2"), ("/d", "1"), ("/e", "1")):
+                await client.ask(target, f"X: {value}")
+                assert upstream.requests[-1].target == target
+                assert upstream.requests[-1].header("X") == value
+            # A request with a body in between, one with a line less, and one whose line is none.
+            await client.exchange(POST + b"X: 1\r\nContent-Length: 2\r\n\r\nhi")
+            assert (await client.ask("/f", "X: 1")).status == 200
+            assert (await client.ask("/g")).status == 200
+            assert upstream.requests[-1].header("X") is None
+            memos = [head.memo for head in application.heads]
+            assert memos[0] is memos[1]
+            assert memos[1] is not memos[2]
+            assert memos[3] is memos[4]
+            answer = await client.exchange(b"GET /h  HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert answer.status == 400
+
+    bounded(main)
+
+
 def test_a_defect_is_500_and_closed() -> None:
     """An exception that nobody expected lets no request through, and ends no other connection."""
 

@@ -19,6 +19,8 @@ from tests.engines.harness import (
 
 
 def test_idle_connections_are_closed_and_none_is_accepted() -> None:
+    """S70: new connections go elsewhere."""
+
     async def main() -> None:
         async with EchoUpstream() as upstream:
             application = PlainApplication(upstream_at(upstream.address))
@@ -33,7 +35,7 @@ def test_idle_connections_are_closed_and_none_is_accepted() -> None:
 
 
 def test_a_running_answer_ends_as_it_would_have() -> None:
-    """A download runs to its end; an answer that has not begun says that it is the last."""
+    """S70: a download runs to its end; an answer that has not begun says that it is the last."""
 
     async def main() -> None:
         async with EchoUpstream() as upstream:
@@ -82,6 +84,8 @@ def test_a_head_under_way_is_served() -> None:
 
 
 def test_the_deadline_ends_what_is_left() -> None:
+    """S70: what has not ended by then is broken off, never ended cleanly."""
+
     async def main() -> None:
         async with EchoUpstream() as upstream:
             application = PlainApplication(upstream_at(upstream.address))

@@ -39,6 +39,8 @@ async def limited(
 
 
 class TestHeads:
+    """S56: a head has one time limit, however its bytes are spread."""
+
     @pytest.mark.parametrize("data", [b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\nX:"])
     def test_a_head_that_does_not_come_is_408(self, data: bytes) -> None:
         async def main() -> None:
@@ -52,7 +54,7 @@ class TestHeads:
         bounded(main)
 
     def test_a_head_that_drips_is_408(self) -> None:
-        """Slow loris: bytes that keep coming buy no time."""
+        """S56: slow loris; bytes that keep coming buy no time."""
 
         async def main() -> None:
             async with limited(Limits(head_seconds=0.1)) as (client, _, application):
@@ -83,6 +85,8 @@ class TestHeads:
 
 
 class TestBodies:
+    """S56: a body must keep a rate, and has no limit in total."""
+
     def test_a_body_that_drips_is_408(self) -> None:
         async def main() -> None:
             limits = Limits(body_grace_seconds=0.1, body_min_rate=1_000_000)
@@ -149,6 +153,8 @@ class TestBodies:
 
 
 class TestAnswers:
+    """S56: upstreams have time-outs, and peers that take nothing are cut off."""
+
     def test_an_upstream_that_does_not_answer_is_504(self) -> None:
         async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
             await read_request(reader)
@@ -217,6 +223,8 @@ class TestAnswers:
 
 
 class TestConnections:
+    """S56: connections are limited."""
+
     def test_more_than_the_limit_are_told_so(self) -> None:
         async def main() -> None:
             async with EchoUpstream() as upstream:
@@ -240,7 +248,7 @@ class TestConnections:
 
 
 class TestLeases:
-    """A stream that outlives its request is held to its lease."""
+    """S54: a stream that outlives its request is held to its lease."""
 
     @pytest.mark.parametrize("how", ["revoked", "expired", "named"])
     def test_a_stream_ends_with_its_session(self, how: str) -> None:

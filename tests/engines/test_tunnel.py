@@ -225,6 +225,8 @@ class TestBytes:
 
 
 class TestLease:
+    """S54: a socket is closed at the end of its session or at its logout."""
+
     LEASE = Lease(session_id="s1", user="u", not_after=2000.0, idle_seconds=60.0)
 
     @asynccontextmanager
@@ -297,7 +299,7 @@ class TestLease:
 
 
 class TestEnd:
-    """An end of ours: 1001 in both directions, at a frame boundary (RFC 6455 §5.4, §5.5.1, §7.4.1)."""
+    """S70: an end of ours is 1001 in both directions, at a frame boundary (RFC 6455 §5.4, §5.5.1, §7.4.1)."""
 
     def test_both_sides_are_told(self) -> None:
         async def main() -> None:
