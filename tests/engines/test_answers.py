@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -294,6 +294,22 @@ class TestBroken:
         bounded(main)
 
 
+# In a process of its own: within ours the order of events would be too orderly.
+RUDE = """
+import socket, time
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    peer, _ = listener.accept()
+    head = b""
+    while b"\\r\\n\\r\\n" not in head:
+        head += peer.recv(4096)
+    time.sleep(0.0005)
+    peer.sendall(b"HTTP/1.1 413 Too Large\\r\\nContent-Length: 5\\r\\n\\r\\nlarge")
+    peer.close()
+"""
+
+
 def count_open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -428,30 +444,22 @@ class TestEarlyAnswers:
     def test_an_answer_before_a_reset_is_not_lost(self) -> None:
         """An upstream that answers 413 and closes with the body unread resets us while we write."""
 
-        def refuse(listener: socket.socket) -> None:
-            for _ in range(30):
-                peer, _ = listener.accept()
-                with peer:
-                    while b"\r\n\r\n" not in peer.recv(65536, socket.MSG_PEEK):
-                        pass
-                    peer.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nlarge")
-
-        async def main() -> None:
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                thread = threading.Thread(target=refuse, args=(listener,), daemon=True)
-                thread.start()
-                application = PlainApplication(upstream_at(f"127.0.0.1:{listener.getsockname()[1]}"))
-                async with serving(application) as server:
-                    for _ in range(30):
-                        async with await RawClient.connect(server.address) as client:
-                            client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n")
-                            client.send(bytes(2_000_000))
-                            await client.writer.drain()
-                            assert (await client.answer()).status == 413
-                thread.join()
+        async def main(port: int) -> None:
+            application = PlainApplication(upstream_at(f"127.0.0.1:{port}"))
+            async with serving(application) as server:
+                for _ in range(30):
+                    async with await RawClient.connect(server.address) as client:
+                        client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n")
+                        client.send(bytes(2_000_000))
+                        await client.writer.drain()
+                        assert (await client.answer()).status == 413
 
         before = count_open_files()
-        bounded(main)
+        with subprocess.Popen([sys.executable, "-c", RUDE], stdout=subprocess.PIPE, text=True) as rude:
+            assert rude.stdout is not None
+            port = int(rude.stdout.readline())
+            bounded(lambda: main(port))
+            rude.kill()
         assert count_open_files() <= before
 
     def test_an_upstream_may_answer_while_it_reads(self) -> None:

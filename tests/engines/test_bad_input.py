@@ -338,24 +338,3 @@ def test_fields_that_come_again_are_the_same_fields() -> None:
             assert answer.status == 400
 
     bounded(main)
-
-
-def test_a_defect_is_500_and_closed() -> None:
-    """An exception that nobody expected lets no request through, and ends no other connection."""
-
-    async def main() -> None:
-        async with EchoUpstream() as upstream:
-            application = PlainApplication(upstream_at(upstream.address))
-            async with (
-                serving(application) as server,
-                await RawClient.connect(server.address) as client,
-                await RawClient.connect(server.address) as other,
-            ):
-                answer = await client.ask("/defect")
-                assert (answer.status, answer.header("Connection")) == (500, "close")
-                assert await client.is_closed()
-                assert (await other.ask("/a")).status == 200
-                assert application.observer.defects == ["express"]
-                assert [done[:2] for done in application.observer.done] == [("/defect", 500), ("/a", 200)]
-
-    bounded(main)

@@ -260,7 +260,10 @@ def test_a_defect_in_a_flow_is_500() -> None:
 
         application = PlainApplication()
         application.flow = broken
-        async with serving(application) as server, await RawClient.connect(server.address) as client:
+        async with (
+            serving(application, allows_defects=True) as server,
+            await RawClient.connect(server.address) as client,
+        ):
             answer = await client.ask("/flow?defect")
             assert (answer.status, answer.header("Connection")) == (500, "close")
             assert await client.is_closed()
