@@ -244,7 +244,8 @@ def _inbound_names(site: Site) -> InboundNames:
     return InboundNames(
         (*SET_NAMES, *(rule.name for rule in policy.upstream), *assertion),
         policy.keep_inbound,
-        rules_name_methods=any(rule.methods for rule in site.rules.rules),
+        # A preflight passes because of its method: that is a rule about methods too.
+        rules_name_methods=any(rule.methods or rule.preflight for rule in site.rules.rules),
     )
 
 

@@ -233,6 +233,12 @@ class TestPreflight:
             assert not has_identity(forward)
             assert (forward.note.reason, forward.lease) == ("allowed_preflight", None)
 
+    def test_none_passes_as_another_method(self) -> None:
+        """S59: it passes because of its method, so nothing may tell the upstream of another one."""
+        override = (b"X-HTTP-Method-Override", b"DELETE")
+        forward = World().forward(b"/hooks/x", *self.PREFLIGHT, override, method=b"OPTIONS")
+        assert override not in forward.kept
+
     def test_it_is_off_by_default(self) -> None:
         """S38: and answered 401, not sent elsewhere."""
         refusal = World().respond(b"/app/x", *self.PREFLIGHT, *HTML, method=b"OPTIONS")
