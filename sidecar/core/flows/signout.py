@@ -160,8 +160,14 @@ def _with_query(endpoint: str, parameters: dict[str, str]) -> str:
 
 
 def _return_to(call: Call) -> str | None:
-    """Return where the person wants to be after signing out, if that was asked for and is ours."""
-    raw = parse_parameters(call.query).single("rd")
+    """Return where the person wants to be after signing out, if that was asked for and is ours.
+
+    A wish that can't be read is none: it must not keep anybody half signed in.
+    """
+    try:
+        raw = parse_parameters(call.query).single("rd")
+    except BadRequest:
+        return None
     return None if not raw else safe_return_url(call.site, raw)
 
 

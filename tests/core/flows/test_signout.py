@@ -179,6 +179,17 @@ class TestSigningOut:
         browser.world.now = NOW + 43_000
         assert not is_signed_in(copy)
 
+    @pytest.mark.parametrize("query", ["rd=/a&rd=/b", "rd=%ff", "rd=%C0%AF"])
+    def test_a_wish_that_cant_be_read_leaves_nothing_half_done(self, query: str) -> None:
+        """S36: revoked, cleared and signed out at the provider, whatever the URL says besides."""
+        browser = signed_in()
+
+        respond = sign_out(browser, f"/oauth2/sign_out?{query}")
+
+        assert respond.response.status == 303
+        assert "id_token_hint" in logout_query(respond)
+        assert not is_signed_in(browser)
+
     def test_without_an_endpoint_it_is_over_here(self) -> None:
         browser = signed_in()
         browser.op.document = metadata_document(end_session_endpoint=None)
