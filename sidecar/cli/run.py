@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
 
 __all__ = ["run"]
+
+_WHY = {
+    errno.EADDRINUSE: "another process is there; stop it, or change {key}",
+    errno.EACCES: (
+        "not permitted: a port below 1024 needs the capability CAP_NET_BIND_SERVICE, a socket the right to"
+        " write into its folder; give that, or change {key}"
+    ),
+    errno.EADDRNOTAVAIL: "this machine has no such address; change {key}",
+    errno.ENOENT: "its folder does not exist; make it, or change {key}",
+    errno.EEXIST: "a file that is no socket is there; remove it, or change {key}",
+}
+_INTERRUPTED = 130  # what shells say of a process that Ctrl-C ended
 
 
 def run(config: Path) -> int:
@@ -26,14 +39,18 @@ def run(config: Path) -> int:
         return 2
     try:
         return _serve(runtime, text, config)
+    except KeyboardInterrupt:
+        return _INTERRUPTED  # a second Ctrl-C: whoever waits for the drain has waited enough
     except OSError as error:
-        print(  # noqa: T201
-            f"doorward: can't listen on {runtime.listen}"
-            + (f" or {runtime.admin}" if runtime.admin else "")
-            + f": {error.strerror or error}. Is another process there? Change listen or admin.",
-            file=sys.stderr,
-        )
+        print(_refusal(error, runtime), file=sys.stderr)  # noqa: T201
         return 1
+
+
+def _refusal(error: OSError, runtime: Runtime) -> str:
+    """Say in one line which address can't be had, why, and what mends it."""
+    key = "admin" if error.filename == runtime.admin else "listen"
+    why = _WHY.get(error.errno or 0, f"{error.strerror or error}; change {{key}}").format(key=key)
+    return f"doorward: can't listen on {error.filename or runtime.listen}: {why}"
 
 
 def _serve(runtime: Runtime, text: str, config: Path) -> int:

@@ -6,6 +6,7 @@ Holds no session and no secret beyond the configuration's text: shared results p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 from typing import TYPE_CHECKING, Final
@@ -80,8 +81,6 @@ class Supervisor:
         for worker in self._workers.values():
             worker.channel.send({"op": "drain"})
         await asyncio.wait(keepers, timeout=self._runtime.limits.drain_seconds + 5.0)
-        for worker in self._workers.values():
-            worker.process.kill()
         for task in (*keepers, stop, failed):
             task.cancel()
         await asyncio.gather(stop, failed, return_exceptions=True)
@@ -148,6 +147,16 @@ class Supervisor:
         self._workers[number] = worker
         worker.channel.send(self._start)
         try:
+            await self._talk(number, worker)
+            return await process.wait()
+        except asyncio.CancelledError:
+            # The drain took too long, or somebody interrupted it: nobody would be left to end this one.
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
+
+    async def _talk(self, number: int, worker: _Worker) -> None:
+        try:
             await self._converse(number, worker)
         finally:
             del self._workers[number]
@@ -155,7 +164,6 @@ class Supervisor:
             worker.channel.close()
             for future in worker.asked.values():
                 future.cancel()
-        return await process.wait()
 
     async def _converse(self, number: int, worker: _Worker) -> None:
         while (message := await worker.channel.receive()) is not None:

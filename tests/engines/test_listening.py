@@ -82,14 +82,14 @@ class TestAddresses:
 
 
 class TestSocketFiles:
-    def test_only_our_user_may_connect_and_the_file_goes_with_the_listener(self, tmp_path: Path) -> None:
+    def test_our_user_and_group_may_connect_and_the_file_goes_with_the_listener(self, tmp_path: Path) -> None:
         path = tmp_path / "doorward.sock"
 
         async def main() -> None:
             application = PlainApplication()
             async with serving(application, listen=f"unix:{path}") as server:
                 assert server.address == f"unix:{path}"
-                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+                assert stat.S_IMODE(path.stat().st_mode) == 0o660
                 async with await RawClient.connect(server.address) as client:
                     assert (await client.ask("/refused")).status == 403
                 assert application.heads[0].peer == "unix"

@@ -18,8 +18,17 @@ _UNIX: Final = "unix:"
 def open_sockets(listen: str, *, reuse_port: bool) -> list[socket.socket]:
     """Return listening sockets, one for each address that the name stands for.
 
-    Raises OSError when the address can't be had, ValueError when it is none: the operator's fault.
+    Raises OSError, its `filename` being `listen`, when the address can't be had, ValueError when it is none:
+    the operator's fault.
     """
+    try:
+        return _open(listen, reuse_port=reuse_port)
+    except OSError as error:
+        error.filename = listen
+        raise
+
+
+def _open(listen: str, *, reuse_port: bool) -> list[socket.socket]:
     if listen.startswith(_UNIX):
         return [_open_unix(Path(listen.removeprefix(_UNIX)))]
     host, colon, port = listen.rpartition(":")
@@ -61,12 +70,16 @@ def _open_tcp(
 
 
 def _open_unix(path: Path) -> socket.socket:
-    """Listen on a socket file that only our user may open; a stale one is replaced, a live one is not."""
+    """Listen on a socket file for our user and group; a stale one is replaced, a live one is not.
+
+    The group may connect, since a server in front mostly runs as another user: it is made a member of the
+    service's group, or the service is given its group.
+    """
     if path.exists():
         _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Between bind and chmod anybody could connect, so the mode is set from the beginning.
-    before = os.umask(0o177)
+    before = os.umask(0o117)
     try:
         sock.bind(str(path))
         sock.listen(_BACKLOG)
