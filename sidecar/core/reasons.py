@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EVENTS", "REASONS"]
+__all__ = ["EVENTS", "REASONS", "WARNINGS"]
 
 REASONS: Final[dict[str, str]] = {
     # forwarded
@@ -66,3 +66,6 @@ EVENTS: Final[dict[str, str]] = {
     "certificate_reloaded": "a certificate file has changed and is in use",
     "certificate_refused": "a certificate file has changed and can't be used; the last good one stays",
 }
+
+# What an operator should look at: logged as warnings. Whatever a stranger can cause at will is none.
+WARNINGS: Final = frozenset({"certificate_refused", "provider_call_failed", "refresh_postponed"})

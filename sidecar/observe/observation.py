@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.core.reasons import EVENTS
+from sidecar.core.reasons import EVENTS, WARNINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,8 @@ class Observation:
             message = f"not in core.reasons.EVENTS: {name}"
             raise ValueError(message)
         self.meters.events[name] += 1
-        self.events.info(name, **dict(fields))
+        write = self.events.warning if name in WARNINGS else self.events.info
+        write(name, **dict(fields))
 
     def provider_call(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         """Count one call to a provider."""

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.core.decision import Note
 from sidecar.core.http import RequestHead
+from sidecar.core.reasons import EVENTS, WARNINGS
 from sidecar.observe import Meters, Observation, merge_snapshots
 from sidecar.observe.exposition import render_metrics
 from sidecar.observe.logs import build_event_log
@@ -68,6 +69,21 @@ def test_snapshots_of_workers_add_up() -> None:
 def test_an_event_outside_the_closed_table_is_a_defect() -> None:
     with pytest.raises(ValueError, match="something_else"):
         observation().event("something_else", ())
+
+
+def test_what_an_operator_should_look_at_is_a_warning() -> None:
+    stream = io.StringIO()
+    seen = observation(stream)
+    for event in ("login_succeeded", "login_refused", "certificate_refused", "provider_call_failed"):
+        seen.event(event, ())
+    levels = {line["event"]: line["level"] for line in map(json.loads, stream.getvalue().splitlines())}
+    assert levels == {
+        "login_succeeded": "info",
+        "login_refused": "info",
+        "certificate_refused": "warning",
+        "provider_call_failed": "warning",
+    }
+    assert set(EVENTS) >= WARNINGS
 
 
 def test_a_defect_is_logged_with_its_traceback_and_without_local_variables() -> None:
