@@ -66,6 +66,20 @@ def test_a_missing_chunk_is_no_session(doorward: Doorward, script: ScriptedProvi
     assert len(session_cookies(person)) == 1
 
 
+def test_signing_out_takes_every_chunk_away(doorward: Doorward, script: ScriptedProvider) -> None:
+    """A12: and the provider is told, with or without the ID token that may have been too long to keep."""
+    script.claims["groups"] = GROUPS
+    person = doorward.agent()
+    person.open(doorward.url + "/")
+    assert len(session_cookies(person)) > 1
+
+    page = person.submit(person.open(doorward.url + "/oauth2/sign_out"))
+
+    assert page.url.startswith(doorward.url + "/oauth2/sign_out/return")
+    assert person.cookies() == []
+    assert all(len(call.target) < 8192 for call in script.calls("/end_session"))
+
+
 @pytest.mark.parametrize("groups", [["staff"], GROUPS], ids=["one cookie", "several"])
 def test_each_cookie_is_httponly_secure_and_of_this_host_alone(
     doorward: Doorward, script: ScriptedProvider, groups: list[str]

@@ -309,6 +309,24 @@ class TestLogs:
         assert doorward.metric("doorward_malformed_total") >= 1
 
 
+def test_an_application_that_is_not_there_is_a_page_with_a_request_id(
+    scripted: ScriptedProvider, script: ScriptedProvider, tmp_path: Path
+) -> None:
+    """Neither a crash nor an empty answer; programs get JSON; we stay ready, for it is not our fault."""
+    upstream = f"http://127.0.0.1:{find_free_port()}"
+    with Doorward(tmp_path, provider=scripted.settings(), upstream=upstream) as doorward:
+        person = doorward.agent()
+        page = person.open(doorward.url + "/x")
+        told = person.fetch(doorward.url + "/x")
+
+        line = doorward.request_line(path="/x", reason="upstream_unavailable")
+        assert page.status == told.status == line["status"] == 503
+        assert line["request_id"] in page.text
+        assert told.json()["error"] == "upstream_unavailable"
+        assert upstream not in page.text + told.text
+        assert doorward.admin("/readyz").status_code == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(
     scripted: ScriptedProvider, application: Application, tmp_path: Path, number: signal.Signals
