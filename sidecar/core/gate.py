@@ -69,6 +69,7 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
                 memo.clear()
                 memo[plan] = fields
         site = fields.site
+        head.client_ip = fields.forwarded.client_ip
         decision = _decide(fields, runtime, state, head)
     except BadRequest as error:
         refusal = refusals.refuse(None if site is None else site.site, error.code, 400, head.request_id, head)

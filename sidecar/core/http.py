@@ -20,19 +20,20 @@ class RequestHead:
     """The head of one request: all that a decision may depend on.
 
     A plain slots class instead of a frozen dataclass, because one is made for each request and a frozen
-    dataclass costs three times as much to make. By convention nobody changes one.
+    dataclass costs three times as much to make. By convention nobody changes one, but for `client_ip`.
 
     `method` as sent (RFC 9110 §9 methods are case-sensitive); `target` the request target as sent
     (origin-form, or absolute-form as an engine received it); `headers` in order, as received;
     `peer` the textual address of the direct TCP peer, or "unix"; `is_tls` whether our own listener did TLS;
-    `request_id` a short printable id that logs and error pages share.
+    `request_id` a short printable id that logs and error pages share; `client_ip` is the peer, until the gate
+    has found the user agent's address behind trusted proxies and notes it here, for the log.
 
     `memo` is None, or a dictionary that an engine hands over with each request of one connection whose
     fields are the very same bytes (as those of a keep-alive client mostly are): what depends on `headers`,
     `peer` and `is_tls` alone may be kept there instead of worked out again. It may vanish at any time.
     """
 
-    __slots__ = ("headers", "is_tls", "memo", "method", "peer", "request_id", "target")
+    __slots__ = ("client_ip", "headers", "is_tls", "memo", "method", "peer", "request_id", "target")
 
     def __init__(  # noqa: PLR0917  one positional call on the hot path
         self,
@@ -49,6 +50,7 @@ class RequestHead:
         self.target = target
         self.headers = headers
         self.peer = peer
+        self.client_ip = peer
         self.request_id = request_id
         self.is_tls = is_tls
         self.memo = memo

@@ -114,7 +114,8 @@ class AccessLog:
             f'{{"time": "{self._time()}", "event": "request", "request_id": "{head.request_id}", '
             f'"method": "{_printable(head.method)}", "path": "{_path(head)}", '
             f'"status": {status}, "bytes": {sent_bytes}, "ms": {seconds * 1000:.2f}, '
-            f'"upstream_ms": {upstream_seconds * 1000:.2f}, "peer": "{head.peer}", {self._note(note)}}}\n'
+            f'"upstream_ms": {upstream_seconds * 1000:.2f}, "peer": "{head.peer}", '
+            f"{_client(head)}{self._note(note)}}}\n"
         )
 
     def _console(  # noqa: PLR0917
@@ -130,6 +131,7 @@ class AccessLog:
         rule = f" by {note.rule}" if note.rule else ""
         return (
             f"{self._time()} {status} {_printable(head.method)} {_path(head)} {who.translate(_CONTROL)} "
+            f"from {head.client_ip} "
             f"{note.reason}{rule} {seconds * 1000:.1f}ms ({upstream_seconds * 1000:.1f}ms upstream, "
             f"{sent_bytes} bytes) [{head.request_id}]\n"
         )
@@ -137,6 +139,11 @@ class AccessLog:
 
 # A user name goes to a terminal: control characters and line ends (U+0085, U+2028, U+2029) must not.
 _CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), "?")
+
+
+def _client(head: RequestHead) -> str:
+    """Return the field for the address that trusted proxies tell of; nothing where there are none."""
+    return f'"client": "{head.client_ip}", ' if head.client_ip != head.peer else ""
 
 
 def _path(head: RequestHead) -> str:

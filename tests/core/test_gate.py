@@ -24,6 +24,7 @@ from tests.core.gatesetup import (
     WEBSOCKET,
     World,
     has_identity,
+    head,
     identity,
     sent,
     session,
@@ -433,6 +434,18 @@ class TestForwarded:
         forward = world.forward(b"/x", chain, peer="10.0.0.1")
         assert values(forward, b"X-Forwarded-For") == [b"198.51.100.7, 10.0.0.1"]
         assert world.respond(b"/x", chain, peer="198.51.99.1").response.status == 403
+
+    @pytest.mark.parametrize("has_memo", [False, True])
+    def test_the_head_is_told_whose_it_is_for_the_log(self, has_memo: bool) -> None:
+        """S48: by the chain of trusted proxies, never by what a stranger writes."""
+        world = World(proxies=(ip_network("10.0.0.0/8"),))
+        chain = (b"X-Forwarded-For", b"1.1.1.1, 198.51.100.7")
+        for peer, told in (("10.0.0.1", "198.51.100.7"), ("192.0.2.7", "192.0.2.7")):
+            for target in (b"/public/", b"/oauth2/auth", b"/app/"):
+                asked = head(target, chain, peer=peer, memo={} if has_memo else None)
+                world.decide(asked)
+                world.decide(asked)
+                assert (asked.peer, asked.client_ip) == (peer, told)
 
     def test_a_session_behind_a_proxy_has_grants_by_chain(self) -> None:
         world = World(proxies=(ip_network("10.0.0.0/8"),))

@@ -64,6 +64,18 @@ def test_a_line_says_who_did_what_under_which_rule_and_why() -> None:
     }
 
 
+def test_a_line_tells_the_address_that_trusted_proxies_saw() -> None:
+    line = head()
+    line.client_ip = "198.51.100.7"
+    written, console = Written(), Written("console")
+    for log in (written.log, console.log):
+        log.line(line, NOTE, 200, 512, 0.0123, 0.01)
+        log.flush()
+    found = json.loads(written.text)
+    assert (found["peer"], found["client"]) == ("192.0.2.1", "198.51.100.7")
+    assert b"from 198.51.100.7 " in console.text
+
+
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_query_and_headers_are_never_written(style: str) -> None:
     """S27: codes travel in queries, sessions in cookies: neither is in a line, at any level."""
