@@ -43,7 +43,7 @@ class TestSpoofedNames:
         ],
     )
     def test_a_name_that_folds_to_one_we_set_is_dropped(self, name: bytes) -> None:
-        """S41: a name that folds to one we set is dropped."""
+        """S13, S41: a name that folds to one we set is dropped."""
         assert not is_kept(name)
 
     @given(
