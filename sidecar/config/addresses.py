@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from sidecar.config.problems import quoted
 from sidecar.config.values import Kind, Text, complaint, said
@@ -42,6 +42,9 @@ def _parse_host(text: str) -> str:
         except UnicodeError:
             raise ValueError(f"holds the host {quoted(text)}, which is none") from None
         raise ValueError(f"holds a host with letters beyond ASCII; write it as {ascii_form}")
+    if bare.startswith(("*.", ".")):
+        name = bare.lstrip("*.")
+        raise ValueError(f"stands for hosts below {quoted(name)}; write each by its name, as in app.{name}")
     if not _HOST.fullmatch(bare):
         raise ValueError(f"holds the host {quoted(text)}, which is none")
     if bare.rpartition(".")[2].isdigit() or bare.rpartition(".")[2].startswith("0x"):
@@ -78,13 +81,17 @@ def parse_authority(text: str) -> tuple[str, int | None]:
 
 def _host_complaint(error: ValueError, host: str) -> str:
     said = str(error)
-    return said if said.startswith("holds") else f"holds the address {quoted(host)}, which is none"
+    return (
+        said if said.startswith(("holds", "stands")) else f"holds the address {quoted(host)}, which is none"
+    )
 
 
 def parse_origin(text: str) -> Origin:
     """Return the origin of a URL. Raises ValueError with the end of a sentence."""
     scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in {"http", "https"}:
+    if separator and scheme not in {"http", "https"}:
+        raise ValueError(f"{quoted(text)} has the scheme {quoted(scheme)}; write http or https")
+    if not separator:
         raise ValueError(f"{quoted(text)} is no URL; write it with its scheme, as in https://app.example.com")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
@@ -162,7 +169,13 @@ def _listen(text: str) -> str:
     return f"[{name}]:{int(port)}" if ":" in name else f"{name}:{int(port)}"
 
 
-Listen = Annotated[Text, AfterValidator(said(_listen)), Kind("address")]
+def _address_text(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise complaint(f'{value} is no address; write 127.0.0.1:{value}, or ":{value}" for all addresses')
+    return value
+
+
+Listen = Annotated[Text, BeforeValidator(_address_text), AfterValidator(said(_listen)), Kind("address")]
 
 
 def check_network(text: str) -> str:
