@@ -23,6 +23,7 @@ __all__ = [
     "Duration",
     "FilePath",
     "HeaderName",
+    "InboundName",
     "Kind",
     "PathPrefix",
     "Scalar",
@@ -260,6 +261,18 @@ def _header_name(text: str) -> str:
 
 
 HeaderName = Annotated[Text, AfterValidator(said(_header_name)), Kind("header name")]
+
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
+
+
+def _field_name(text: str) -> str:
+    if not _FIELD_NAME.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no header; write its name alone, as in X_Api_Key")
+    return text
+
+
+InboundName = Annotated[Text, AfterValidator(said(_field_name)), Kind("header name")]
+"""A header that others send: they may use any sign that HTTP allows."""
 
 
 def _claim_path(text: str) -> str:

@@ -451,6 +451,11 @@ class TestHeaders:
     def test_kept_headers_are_in_small_letters(self) -> None:
         assert site("headers: {keep_inbound: [X-Remote-Addr]}\n").headers.keep_inbound == {"x-remote-addr"}
 
+    def test_headers_with_other_signs_can_be_kept(self) -> None:
+        """S42: some applications do use them, and nothing else lets them through."""
+        text = "headers: {keep_inbound: [X_Api.Key, 'x~y']}\n"
+        assert site(text).headers.keep_inbound == {"x_api.key", "x~y"}
+
 
 _PROBABLY_NOT_MEANT: list[tuple[str, list[str]]] = [
     ("", []),
@@ -516,6 +521,10 @@ _PROBABLY_NOT_MEANT: list[tuple[str, list[str]]] = [
     ),
     (
         "headers: {keep_inbound: [X-Forwarded-User]}\n",
+        ["1:26: headers.keep_inbound[0]: is set by us, so what a client sends is removed all the same"],
+    ),
+    (
+        "headers: {keep_inbound: [X_Forwarded.User]}\n",
         ["1:26: headers.keep_inbound[0]: is set by us, so what a client sends is removed all the same"],
     ),
 ]

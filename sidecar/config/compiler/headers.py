@@ -10,6 +10,7 @@ from sidecar.config.compiler.keys import private_key, signing_algorithms
 from sidecar.config.models.headers import AssertionSettings, HeaderSettings, HeaderSource
 from sidecar.config.problems import Path
 from sidecar.core.headers import PRESETS
+from sidecar.core.hygiene import fold
 from sidecar.core.runtime import AssertionPolicy, HeaderPolicy, HeaderRule
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def _check_names(context: Context, path: Path, settings: HeaderSettings, policy:
                 (*path, "assertion", "header"), "is the name of an identity header too; choose another"
             )
         ours.add(header)
+    folded = {fold(name.encode("ascii")) for name in ours}
     for index, name in enumerate(settings.keep_inbound):
-        if name.lower() in ours:
+        if fold(name.encode("ascii")) in folded:
             context.warn(
                 (*path, "keep_inbound", index), "is set by us, so what a client sends is removed all the same"
             )

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from sidecar.config.models.base import LIST, MAPPING, TEXT, Model, SecretForm, form_of
 from sidecar.config.problems import suggestion
-from sidecar.config.values import Duration, HeaderName, Kind, Text, complaint
+from sidecar.config.values import Duration, HeaderName, InboundName, Kind, Text, complaint
 from sidecar.core.headers import PRESETS
 
 __all__ = ["AssertionSettings", "HeaderSettings", "HeaderSource", "HeadersForm", "SourceForm"]
@@ -146,11 +146,11 @@ class HeaderSettings(Model):
     assertion: AssertionSettings | None = Field(
         default=None, description="A signed assertion with each request."
     )
-    keep_inbound: tuple[HeaderName, ...] = Field(
+    keep_inbound: tuple[InboundName, ...] = Field(
         default=(),
         description=(
-            "Headers that clients may send although they look like identity headers. What we set ourselves is"
-            " removed all the same."
+            "Headers that clients may send although they look like identity headers, or have other signs in"
+            " their names than `-`. What we set ourselves is removed all the same."
         ),
         examples=[["X-Remote-Addr"]],
     )
