@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
@@ -123,6 +124,7 @@ class _Answer:
                 raise _WrongQuestionError(f"{text!r} is no header; write 'Name: value'")
             headers = [pair for pair in headers if pair[0].lower() != name.strip().lower()]
             headers.append((name.strip(), value.strip()))
+        _check_peer(self._question.peer)
         cookies = self._cookies()
         if cookies:
             headers.append(("Cookie", cookies))
@@ -257,6 +259,15 @@ def _split(url: str, runtime: Runtime) -> tuple[str, str]:
     if text.startswith("/"):
         raise _WrongQuestionError("there are several sites; write the whole URL")
     raise _WrongQuestionError(f"{url!r} is neither a URL nor a path; write https://app.example.com/path")
+
+
+def _check_peer(peer: str) -> None:
+    if peer == "unix":
+        return
+    try:
+        ip_address(peer)
+    except ValueError as error:
+        raise _WrongQuestionError(f"{peer!r} is no address; write 192.0.2.1, 2001:db8::1 or unix") from error
 
 
 def _read_claims(file: Path) -> dict[str, Any]:

@@ -93,6 +93,7 @@ subject to rules.
 | `/x/**` | `/x` and everything below it |
 | `/a/*/b` | one segment of any name in the middle |
 | `/static/*.css` | a part of one segment |
+| `/**/edit` | any number of segments, none included |
 | `/**` | everything |
 """,
     Condition: """\

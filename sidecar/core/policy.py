@@ -83,6 +83,7 @@ class Authenticated(Condition):
 
 
 _ANYONE: Final = yes("anyone may")
+_CLOSED: Final = no("nobody may")
 _SIGNED_IN: Final = yes("signed in")
 _NOBODY: Final = Verdict(allowed=False, needs_login=True, why="nobody is signed in", is_known=False)
 
@@ -146,7 +147,7 @@ class Not(Condition):
         if isinstance(self.condition, Authenticated):
             raise ConfigurationError(
                 "not: authenticated would send everybody to sign in and then refuse them; to close a path"
-                " write `not: anyone`."
+                " write `nobody`."
             )
         keep(self, _asks_identity=_asks_identity(self.condition))
 
@@ -156,6 +157,8 @@ class Not(Condition):
         verdict = self.condition.judge(identity, client_ip)
         if not verdict.is_known:
             return verdict
+        if isinstance(self.condition, Anyone):
+            return _CLOSED
         if verdict.allowed:
             return no(_negated(verdict))
         if identity is None and self._asks_identity:

@@ -245,6 +245,10 @@ class TestWrongQuestions:
             ),
             (("GET", "https://a b/"), "'a%20b' is no host"),
             (("GET", "/", "--header", "nonsense"), "'nonsense' is no header; write 'Name: value'"),
+            (
+                ("GET", "/", "--from", "office"),
+                "'office' is no address; write 192.0.2.1, 2001:db8::1 or unix",
+            ),
             (("GÉT", "/"), "method and headers are ASCII"),
             (("GET", "/", "--as", "/nonexistent"), "can't read /nonexistent: No such file or directory"),
         ],

@@ -191,9 +191,10 @@ class TestNot:
         assert outcome(Not(AnyOf((OFFICE, ADMINS))), None, INSIDE) == "denied"
         assert outcome(Not(Anyone()), None) == "denied"
         assert outcome(Not(Anyone()), ADA) == "denied"
+        assert evaluate(Not(Anyone()), ADA, OUTSIDE).why == "nobody may"
 
     def test_what_could_never_admit_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="to close a path write `not: anyone`"):
+        with pytest.raises(ConfigurationError, match="to close a path write `nobody`"):
             Not(Authenticated())
 
 
