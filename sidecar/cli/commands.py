@@ -9,6 +9,8 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from sidecar.cli.devcommand import dev
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -77,6 +79,9 @@ def demo(
     from sidecar.cli.demo import demo as show
 
     sys.exit(show(port))
+
+
+app.command()(dev)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-__all__ = ["demo"]
+__all__ = ["demo", "write_terminal"]
 
 
 def demo(port: int) -> int:
@@ -18,7 +18,7 @@ def demo(port: int) -> int:
     from sidecar.demo.narrator import Narrator
 
     is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    narrator = Narrator(_write, time.time, is_coloured=is_coloured)
+    narrator = Narrator(write_terminal, time.time, is_coloured=is_coloured)
     try:
         uvloop.run(run_demo(port, narrator))
     except ConfigurationError as error:
@@ -30,7 +30,7 @@ def demo(port: int) -> int:
     return 0
 
 
-def _write(text: str) -> None:
+def write_terminal(text: str) -> None:
     """Write to the terminal, whatever its character set."""
     encoding = sys.stdout.encoding or "ascii"
     try:

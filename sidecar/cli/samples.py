@@ -12,7 +12,7 @@ from sidecar.core.errors import InvalidToken
 from sidecar.core.identity import Identity
 from sidecar.core.secret import Secret
 from sidecar.core.session import Session
-from sidecar.core.sessioncookie import set_session
+from sidecar.dev.standins import build_session, cookie_pairs
 
 if TYPE_CHECKING:
     from sidecar.core.runtime import Site
@@ -34,29 +34,6 @@ class CookieSize:
 
     total_bytes: int
     cookies: int
-
-
-def build_session(site: Site, provider: str, identity: Identity, now: float) -> Session:
-    """Return a session of `identity` that begins now, with stand-ins for the tokens that the site keeps."""
-    policy = site.session
-    return Session(
-        id=base64.urlsafe_b64encode(os.urandom(18)).decode("ascii"),
-        site=site.name,
-        provider=provider,
-        identity=identity,
-        created_at=now,
-        seen_at=now,
-        absolute_end=now + policy.absolute_seconds,
-        access_token=Secret(b"ACCESS-TOKEN") if policy.keep_access_token else None,
-        id_token=Secret(b"ID-TOKEN") if policy.keep_id_token else None,
-    )
-
-
-def cookie_pairs(site: Site, session: Session) -> list[bytes]:
-    """Return the session's cookies as `name=value`. Raises InvalidToken when it does not fit."""
-    values = set_session(site, session, (), os.urandom)
-    pairs = [value.partition(b";")[0] for value in values]
-    return [pair for pair in pairs if not pair.endswith(b"=")]
 
 
 def cookie_size(site: Site, groups: int, now: float) -> CookieSize:

@@ -9,6 +9,6 @@ others: when to load (`sidecar.supervisor`, `sidecar.cli`) and everything that h
 
 from __future__ import annotations
 
-from sidecar.config.loading import Loaded, compile_text, load, load_text, read_config
+from sidecar.config.loading import Loaded, compile_parsed, compile_text, load, load_text, read_config
 
-__all__ = ["Loaded", "compile_text", "load", "load_text", "read_config"]
+__all__ = ["Loaded", "compile_parsed", "compile_text", "load", "load_text", "read_config"]

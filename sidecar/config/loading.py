@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.config.compiler import Context, compile_document
 from sidecar.config.problems import Position, Problem
 from sidecar.config.validation import check_document
-from sidecar.config.yamltext import parse_yaml
+from sidecar.config.yamltext import Document, parse_yaml
 from sidecar.core.errors import ConfigurationError, UnreadableConfiguration
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.runtime import Runtime
 
-__all__ = ["Loaded", "compile_text", "load", "load_text", "read_config"]
+__all__ = ["Loaded", "compile_parsed", "compile_text", "load", "load_text", "read_config"]
 
 _MAX_FILE_BYTES: Final = 16 << 20
 
@@ -86,27 +86,36 @@ def compile_text(text: str, path: Path, environment: Mapping[str, str]) -> Loade
     Relative file names in it start at the folder of `path`, which need not exist. Raises ConfigurationError
     with every problem, in the order in which they stand in the file.
     """
-    document = parse_yaml(text, environment)
+    return compile_parsed(parse_yaml(text, environment), path, environment)
+
+
+def compile_parsed(
+    document: Document, path: Path, environment: Mapping[str, str], sources: Mapping[str, str] | None = None
+) -> Loaded:
+    """Return what a document configures that was read before, or put together of several files.
+
+    `sources` names where a setting at the top comes from, if not from `path`. Raises ConfigurationError.
+    """
     checked = check_document(document)
     context = Context(document, checked, path, environment)
     runtime = None if checked.model is None else compile_document(context, checked.model)
     context.judge_own_file(path)
     problems = [*checked.problems, *context.problems]
     if problems or runtime is None:
-        raise ConfigurationError(*_sentences(problems, str(path)))
+        raise ConfigurationError(*_sentences(problems, str(path), sources or {}))
     return Loaded(
         runtime=runtime,
-        warnings=_sentences(context.warnings, str(path)),
+        warnings=_sentences(context.warnings, str(path), sources or {}),
         files=tuple(dict.fromkeys(context.files)),
     )
 
 
-def _sentences(problems: Iterable[Problem], source: str) -> tuple[str, ...]:
+def _sentences(problems: Iterable[Problem], source: str, sources: Mapping[str, str]) -> tuple[str, ...]:
     """Return the sentences in the file's order; what an alias repeats is told once."""
     ordered = sorted(problems, key=lambda problem: problem.position or Position(0, 0))
     told = {(problem.position, problem.path[-1:], problem.message): problem for problem in reversed(ordered)}
     return tuple(
-        problem.sentence(source)
+        problem.sentence(sources.get(str(problem.path[0]), source) if problem.path else source)
         for problem in ordered
         if told[problem.position, problem.path[-1:], problem.message] is problem
     )

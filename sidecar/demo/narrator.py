@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sidecar.core.decision import Note
     from sidecar.core.http import RequestHead
 
-__all__ = ["Narrator"]
+__all__ = ["Narrator", "Unheard", "printable"]
 
 _WORDS: Final = {
     "allowed": "let in",
@@ -33,7 +33,7 @@ _COLOURS: Final = {2: "32", 3: "36", 4: "33", 5: "31"}
 _PATH_COLUMN: Final = 34
 
 
-def _printable(text: str, length: int) -> str:
+def printable(text: str, length: int) -> str:
     """Return `text` without what would steer a terminal, cut to `length` characters."""
     safe = "".join(character if character.isprintable() else "?" for character in text[: length + 1])
     return safe if len(safe) <= length else safe[: length - 1] + "…"
@@ -69,17 +69,17 @@ class Narrator:
     ) -> None:
         """Tell what was decided, and why."""
         del sent_bytes, seconds, upstream_seconds
-        path = _printable(head.target.partition(b"?")[0].decode("latin-1"), _PATH_COLUMN)
-        request = f"{_printable(head.method.decode('latin-1'), 7):<5} {path:<{_PATH_COLUMN}}"
+        path = printable(head.target.partition(b"?")[0].decode("latin-1"), _PATH_COLUMN)
+        request = f"{printable(head.method.decode('latin-1'), 7):<5} {path:<{_PATH_COLUMN}}"
         words = _WORDS.get(note.reason) or REASONS.get(note.reason, note.reason)
         rule = f" (rule: {note.rule})" if note.rule else ""
-        who = f"  {_printable(note.user, 60)}" if note.user else ""
+        who = f"  {printable(note.user, 60)}" if note.user else ""
         self.say(f"{self._time()}  {request} {self._status(status)}  {words}{rule}{who}")
 
     def malformed(self, peer: str, reason: str, detail: str) -> None:
         """Tell of something that is no request."""
         del peer
-        self.say(f"{self._time()}  not a request: {reason} {_printable(detail, 80)}".rstrip())
+        self.say(f"{self._time()}  not a request: {reason} {printable(detail, 80)}".rstrip())
 
     def connection_opened(self) -> None:
         """Say nothing."""
@@ -91,7 +91,7 @@ class Narrator:
         """Tell of what went wrong with the provider; the rest shows in the requests."""
         if name in {"login_refused", "refresh_refused", "provider_call_failed"}:
             facts = ", ".join(f"{key} {value}" for key, value in fields if value is not None)
-            self.say(f"{self._time()}  {name.replace('_', ' ')}: {_printable(facts, 200)}")
+            self.say(f"{self._time()}  {name.replace('_', ' ')}: {printable(facts, 200)}")
 
     def provider_call(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         """Say nothing."""
@@ -108,3 +108,32 @@ class Narrator:
 
     def _time(self) -> str:
         return f"{datetime.fromtimestamp(self._clock()).astimezone():%H:%M:%S}"
+
+
+class Unheard:
+    """For parts whose doings show at the gate already: only defects are told."""
+
+    def __init__(self, narrator: Narrator) -> None:
+        self._narrator = narrator
+
+    def request_done(self, *_facts: object) -> None:
+        """Say nothing."""
+
+    def malformed(self, peer: str, reason: str, detail: str) -> None:
+        """Say nothing."""
+
+    def connection_opened(self) -> None:
+        """Say nothing."""
+
+    def connection_closed(self) -> None:
+        """Say nothing."""
+
+    def event(self, *_facts: object) -> None:
+        """Say nothing."""
+
+    def provider_call(self, *_facts: object) -> None:
+        """Say nothing."""
+
+    def defect(self, where: str, request_id: str) -> None:
+        """Tell it."""
+        self._narrator.defect(where, request_id)

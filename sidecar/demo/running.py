@@ -12,7 +12,7 @@ from sidecar.coordination import LocalCoordinator
 from sidecar.core.errors import ConfigurationError
 from sidecar.demo.application import DemoApplication
 from sidecar.demo.configuration import DemoPorts, build_client, build_runtime, issuer_url
-from sidecar.demo.narrator import Narrator
+from sidecar.demo.narrator import Narrator, Unheard
 from sidecar.demo.ticker import Ticker
 from sidecar.devidp import PEOPLE, DevIdentityProvider
 from sidecar.devidp import serve as serve_provider
@@ -66,7 +66,7 @@ class Demo:
         secret = entropy(24).hex()
         runtime = build_runtime(ports, secret, entropy)
         gate_socket, provider_socket, application_socket, ticker_socket = sockets
-        quiet = _Unheard(self._narrator)
+        quiet = Unheard(self._narrator)
 
         ticker = Ticker(self._surroundings.clock)
         await ticker.start(ticker_socket)
@@ -130,35 +130,6 @@ def bind_loopback(port: int) -> socket.socket:
         ) from error
     sock.setblocking(False)
     return sock
-
-
-class _Unheard:
-    """What provider and application do shows at the gate already; only defects are told."""
-
-    def __init__(self, narrator: Narrator) -> None:
-        self._narrator = narrator
-
-    def request_done(self, *_facts: object) -> None:
-        """Say nothing."""
-
-    def malformed(self, peer: str, reason: str, detail: str) -> None:
-        """Say nothing."""
-
-    def connection_opened(self) -> None:
-        """Say nothing."""
-
-    def connection_closed(self) -> None:
-        """Say nothing."""
-
-    def event(self, *_facts: object) -> None:
-        """Say nothing."""
-
-    def provider_call(self, *_facts: object) -> None:
-        """Say nothing."""
-
-    def defect(self, where: str, request_id: str) -> None:
-        """Tell it."""
-        self._narrator.defect(where, request_id)
 
 
 async def _serve(

@@ -11,9 +11,9 @@ from sidecar.config.problems import suggestion
 from sidecar.config.values import Duration, HeaderName, InboundName, Kind, Text, complaint
 from sidecar.core.headers import PRESETS
 
-__all__ = ["AssertionSettings", "HeaderSettings", "HeaderSource", "HeadersForm", "SourceForm"]
+__all__ = ["SOURCES", "AssertionSettings", "HeaderSettings", "HeaderSource", "HeadersForm", "SourceForm"]
 
-_SOURCES: Final = (
+SOURCES: Final = (
     "user",
     "email",
     "groups",
@@ -45,9 +45,9 @@ def _preset(name: str) -> str:
 
 
 def _source(text: str) -> str:
-    if text in _SOURCES or (text.startswith(_CLAIM) and "" not in text.removeprefix(_CLAIM).split(".")):
+    if text in SOURCES or (text.startswith(_CLAIM) and "" not in text.removeprefix(_CLAIM).split(".")):
         return text
-    mend = suggestion(text, _SOURCES) or f"; write {', '.join(_SOURCES)}"
+    mend = suggestion(text, SOURCES) or f"; write {', '.join(SOURCES)}"
     claim = text.removeprefix(_CLAIM).strip(".") or "name"
     raise complaint(f'"{text}" is no source{mend} (or {_CLAIM}{claim}, to send that claim)')
 
