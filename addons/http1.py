@@ -1,0 +1,201 @@
+"""HTTP/1 on both sides of mitmproxy, held to the rules of the express engine.
+
+mitmproxy's parsers take more than RFC 9112 does, know no limits, answer a broken chunk by closing, and crash
+at the first trailer or interim answer. So a head is read by the express engine's parser before mitmproxy sees
+it, and chunks are decoded by the express engine's decoder, which checks trailers and drops them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import h11
+from h11._readers import ChunkedReader
+from mitmproxy.connection import ConnectionState
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
+
+from sidecar.engines.express.bodies import BrokenBody, ChunkedBody
+from sidecar.engines.express.requesthead import HeadRefused, RequestParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from h11._receivebuffer import ReceiveBuffer
+    from mitmproxy.http import Response
+    from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layer import CommandGenerator
+
+    from sidecar.core.runtime import Limits
+
+__all__ = ["LINGER_SECONDS", "BodyUnwanted", "StrictHttp1Client", "StrictHttp1Server"]
+
+# nginx's lingering_timeout: how long a client that was refused may still send before it is cut off.
+LINGER_SECONDS: Final = 5.0
+_MAX_ANSWER_HEAD_BYTES: Final = 131_072
+_SWITCHING_PROTOCOLS: Final = 101
+_FIRST_FINAL: Final = 200
+
+
+@dataclass
+class BodyUnwanted(HttpEvent):
+    """Tells a client's connection that the rest of a request's body is of no use."""
+
+
+class _StrictChunks:
+    """The express engine's chunk decoder in the form of h11's readers, which mitmproxy uses."""
+
+    def __init__(self) -> None:
+        self._body = ChunkedBody()
+
+    def __call__(self, buffer: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
+        """Decode what is in `buffer`. Raises h11.RemoteProtocolError when it is no chunk."""
+        if self._is_done():
+            return h11.EndOfMessage()
+        data = bytes(buffer.maybe_extract_at_most(len(buffer)) or b"")
+        try:
+            payload, rest = self._body.feed(data)
+        except BrokenBody as error:
+            raise h11.RemoteProtocolError(str(error)) from error
+        buffer += rest
+        if payload:
+            return h11.Data(data=payload)
+        return h11.EndOfMessage() if self._is_done() else None
+
+    def _is_done(self) -> bool:
+        return self._body.is_done
+
+    def read_eof(self) -> h11.Data:
+        """Refuse an end that is none."""
+        raise h11.RemoteProtocolError("closed before the last chunk")
+
+
+def _be_strict(connection: Http1Connection) -> None:
+    reader: object = connection.body_reader
+    if isinstance(reader, ChunkedReader):
+        connection.body_reader = _StrictChunks()  # type: ignore[assignment]  # has what is used of a reader
+
+
+class StrictHttp1Server(Http1Server):
+    """The client's side. `malformed` builds our answer to what is no request."""
+
+    def __init__(
+        self, context: Context, limits: Limits, malformed: Callable[[HeadRefused], Response]
+    ) -> None:
+        super().__init__(context)
+        self._parser = RequestParser(limits)
+        self._malformed = malformed
+
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        """Hand a head on when it is whole and right."""
+        if isinstance(event, events.DataReceived):
+            try:
+                data = bytes(self.buf)
+                if not self._parser.parse_first(data):
+                    return
+                self.buf.maybe_extract_at_most(len(data) - len(data.lstrip(b"\r\n")))
+            except HeadRefused as refusal:
+                yield from self._refuse(refusal)
+                return
+        yield from super().read_headers(event)
+
+    def time_out(self) -> CommandGenerator[None]:
+        """Answer a head that did not arrive in time (RFC 9110 §15.5.9)."""
+        refusal = HeadRefused(408, "the head came too slowly")
+        refusal.code = "timeout"
+        yield from self._refuse(refusal)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether no request is under way."""
+        return self.state == self.read_headers
+
+    def _refuse(self, refusal: HeadRefused) -> CommandGenerator[None]:
+        """Answer, and end the connection: where the next request begins can't be known."""
+        self.state = self.linger
+        yield commands.SendData(self.conn, http1.assemble_response(self._malformed(refusal)))
+        yield from self.close_softly()
+
+    def close_softly(self) -> CommandGenerator[None]:
+        """End our side; drop what still comes, for a while, so that the answer is not lost in a reset."""
+        self.state = self.linger
+        self.buf.maybe_extract_at_most(len(self.buf))
+        yield commands.CloseTcpConnection(self.conn, half_close=True)
+        yield commands.RequestWakeup(LINGER_SECONDS)
+
+    def linger(self, event: events.Event) -> CommandGenerator[None]:
+        """Drop what comes."""
+        if isinstance(event, events.DataReceived):
+            self.buf.maybe_extract_at_most(len(self.buf))
+        else:
+            yield commands.CloseConnection(self.conn)
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Read strictly; a broken body is the client's fault, and is told so before the connection ends."""
+        if not isinstance(event, events.DataReceived | events.ConnectionClosed):
+            return
+        _be_strict(self)
+        for command in super().read_body(event):
+            if isinstance(command, commands.CloseConnection) and isinstance(event, events.DataReceived):
+                # mitmproxy would close before anybody can answer. The error follows, and its answer closes.
+                self.state = self.linger
+                yield commands.RequestWakeup(LINGER_SECONDS)
+            else:
+                yield command
+
+    def send(self, event: HttpEvent) -> CommandGenerator[None]:
+        """Send an answer; end the connection softly when its request's body is not wanted any more."""
+        if not isinstance(event, BodyUnwanted):
+            yield from super().send(event)
+        elif not self.request_done and self.conn.state & ConnectionState.CAN_WRITE:
+            yield from self.close_softly()
+
+    def wait(self, event: events.Event) -> CommandGenerator[None]:
+        """Let a client that has ended its side wait for its answer all the same."""
+        if isinstance(event, events.DataReceived | events.ConnectionClosed):
+            yield from super().wait(event)
+
+
+class StrictHttp1Client(Http1Client):
+    """The upstream's side: interim answers are dropped, heads bounded, chunks strict."""
+
+    @classmethod
+    def take_over(cls, client: Http1Client) -> None:
+        """Make a client of mitmproxy's one of ours, before it has read anything."""
+        client.__class__ = cls
+        client.state = client.read_headers
+
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        """Skip what is not the final answer (RFC 9110 §15.2); refuse a head without end."""
+        if isinstance(event, events.DataReceived) and self.request is not None:
+            while self._skip_interim():
+                pass
+            if len(self.buf) > _MAX_ANSWER_HEAD_BYTES and b"\r\n\r\n" not in bytes(self.buf):
+                yield commands.CloseConnection(self.conn)
+                yield ReceiveHttp(
+                    ResponseProtocolError(
+                        self.stream_id or 0, "head too large", ErrorCode.GENERIC_SERVER_ERROR
+                    )
+                )
+                return
+        yield from super().read_headers(event)
+
+    def _skip_interim(self) -> bool:
+        data = bytes(self.buf)
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or not data.startswith(b"HTTP/1.1 1"):
+            return False
+        status = data[9:12]
+        if not status.isdigit() or int(status) == _SWITCHING_PROTOCOLS or int(status) >= _FIRST_FINAL:
+            return False
+        self.buf.maybe_extract_at_most(end + 4)
+        return True
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Read strictly."""
+        _be_strict(self)
+        yield from super().read_body(event)

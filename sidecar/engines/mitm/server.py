@@ -1,0 +1,228 @@
+"""One mitmproxy in the running loop: start, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mitmproxy import options
+from mitmproxy.addons import core, dns_resolver, next_layer, proxyserver, tlsconfig
+from mitmproxy.master import Master
+from mitmproxy.utils import asyncio_utils
+
+from addons.authenticate import OPTIONS, Authenticate
+from addons.gate import Gate
+from addons.orders import EndNow
+from sidecar.engines.mitm.tls import ConnectionTls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sidecar.application import Application, Observer
+    from sidecar.core.decision import Lease
+    from sidecar.core.runtime import Limits, ListenerTls
+
+__all__ = ["MitmServer", "serve"]
+
+_logger: Final = logging.getLogger("mitmproxy")
+_CLOSING_SECONDS: Final = 2.0
+_TURN_SECONDS: Final = 0.01
+
+
+class _Defects(logging.Handler):
+    """Tells the observer of what mitmproxy logs as an error: a defect, ours or its own."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__(logging.ERROR)
+        self._observer = observer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass it on with its exception."""
+        error = record.exc_info[1] if record.exc_info else None
+        try:
+            _raise(error or RuntimeError(record.getMessage()))
+        except BaseException:  # noqa: BLE001  it is not ours to handle, only to tell
+            self._observer.defect("mitmproxy", "")
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+class MitmServer:
+    """A mitmproxy that runs. `addresses` are where it listens, with the real ports."""
+
+    def __init__(
+        self, master: Master, gate: Gate, authenticate: Authenticate, surroundings: ExitStack
+    ) -> None:
+        self._master = master
+        self._gate = gate
+        self._authenticate = authenticate
+        self._surroundings = surroundings
+        self._proxy: proxyserver.Proxyserver = master.addons.get("proxyserver")
+        self.addresses = [f"{_bracketed(a[0])}:{a[1]}" for a in self._proxy.listen_addrs()]
+
+    @property
+    def address(self) -> str:
+        """Return the first address."""
+        return self.addresses[0]
+
+    @property
+    def connections(self) -> int:
+        """Count the open connections."""
+        return len(self._proxy.connections)
+
+    @property
+    def master(self) -> Master:
+        """Return mitmproxy's master, for whoever adds an addon to it."""
+        return self._master
+
+    def end_leases(self, predicate: Callable[[Lease], bool]) -> int:
+        """End each tunnel and running answer whose lease the predicate names; return how many."""
+        due: list[EndNow] = []
+        for flow, verdict in tuple(self._gate.open.items()):
+            lease = verdict.forward.lease if verdict.forward is not None else None
+            if lease is not None and predicate(lease):
+                verdict.ended_by = "session_revoked"
+                due.append(EndNow(flow))
+        asyncio.get_running_loop().create_task(self._end(due))
+        return len(due)
+
+    async def _end(self, due: list[EndNow]) -> None:
+        for event in due:
+            handler = self._proxy.connections.get(event.flow.client_conn.id)
+            if handler is not None:
+                await handler.server_event(event)
+
+    async def drain(self, seconds: float) -> None:
+        """Stop accepting, let what runs end within `seconds`, then close what is left."""
+        self._gate.is_draining = True
+        await self._proxy.servers.update([])
+        await self._end([EndNow(flow) for flow in tuple(self._gate.open) if flow.websocket is not None])
+        busy = {flow.client_conn.id for flow in self._gate.open}
+        for name, handler in tuple(self._proxy.connections.items()):
+            if name not in busy:
+                self._close(handler)
+        await self._wait_empty(seconds)
+        self.close()
+        # What was cancelled is to be over before the loop is.
+        await self._wait_empty(_CLOSING_SECONDS)
+        await self._master.done()
+        await asyncio.sleep(_TURN_SECONDS)
+
+    async def _wait_empty(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._proxy.connections and time.monotonic() < deadline:  # noqa: ASYNC110  mitmproxy's own
+            await asyncio.sleep(_TURN_SECONDS)
+
+    def close(self) -> None:
+        """End everything at once."""
+        for instance in self._proxy.servers:
+            for server in getattr(instance, "_servers", ()):
+                server.close()
+        for handler in tuple(self._proxy.connections.values()):
+            self._close(handler)
+        self._authenticate.done()
+        self._surroundings.close()
+
+    @staticmethod
+    def _close(handler: object) -> None:
+        transports = getattr(handler, "transports", {})
+        for transport in tuple(transports.values()):
+            if transport.handler is not None:
+                transport.handler.cancel("closed")
+
+
+async def serve(
+    application: Application,
+    listen: str,
+    limits: Limits,
+    *,
+    mode: str = "reverse",
+    tls: ListenerTls | None = None,
+    keys: Path | None = None,
+    is_ours: Callable[[str], bool] | None = None,
+    hosts: Sequence[str] = (),
+    clock: Callable[[], float] = time.time,
+    addons: Sequence[object] = (),
+) -> MitmServer:
+    """Serve `application` in the running loop by mitmproxy.
+
+    `mode` is one of mitmproxy's: reverse, transparent, regular, local, socks5, wireguard. `keys` is the
+    folder of the certificate authority (made with 0700). `is_ours` and `hosts` (patterns of "host:port") say
+    what the capturing modes gate. Raises OSError when the address can't be had.
+    """
+    gate = Gate(application, limits, is_ours, clock)
+    connection_tls = ConnectionTls(tls, gate.upstreams, application.observer)
+    authenticate = Authenticate(gate, has_tls=tls is not None)
+    folder = prepare_folder(keys or _default_folder())
+    surroundings = ExitStack()
+    master = Master(options.Options(confdir=str(folder)), asyncio.get_running_loop())
+    master.addons.add(
+        core.Core(),
+        connection_tls,
+        authenticate,
+        *addons,
+        proxyserver.Proxyserver(),
+        dns_resolver.DnsResolver(),
+        next_layer.NextLayer(),
+        tlsconfig.TlsConfig(),
+    )
+    host, port = _split(listen)
+    spec = _mode_spec(mode, has_tls=tls is not None)
+    master.options.update(
+        **OPTIONS, mode=[spec], listen_host=host, listen_port=port, allow_hosts=list(hosts), http2=True
+    )
+    _watch(surroundings, application.observer)
+    surroundings.enter_context(asyncio_utils.set_eager_task_factory())
+    proxy: proxyserver.Proxyserver = master.addons.get("proxyserver")
+    if not await proxy.setup_servers():
+        errors = [instance.last_exception for instance in proxy.servers]
+        surroundings.close()
+        await master.done()
+        error = next((error for error in errors if error is not None), None)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, os.strerror(error.errno or 0), listen) from error
+        raise OSError(None, f"mitmproxy can't start in mode {mode}: {error}", listen)
+    await master.running()
+    return MitmServer(master, gate, authenticate, surroundings)
+
+
+def _watch(surroundings: ExitStack, observer: Observer) -> None:
+    handler = _Defects(observer)
+    _logger.addHandler(handler)
+    surroundings.callback(_logger.removeHandler, handler)
+
+
+def _mode_spec(mode: str, *, has_tls: bool) -> str:
+    """Return mitmproxy's name of a mode. Where a reverse proxy sends things is the gate's word."""
+    if mode != "reverse":
+        return mode
+    # "https" makes mitmproxy listen on UDP too, for HTTP/3.
+    return f"reverse:{'https' if has_tls else 'http'}://doorward.invalid"
+
+
+def _default_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "doorward" / "interception"
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Return `folder`, made for us alone: the authority's key in it can vouch for any name."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder
+
+
+def _split(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  ":8080" says so
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
