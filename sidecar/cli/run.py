@@ -54,13 +54,15 @@ def _refusal(error: OSError, runtime: Runtime) -> str:
 
 
 def _serve(runtime: Runtime, text: str, config: Path) -> int:
-    import uvloop
-
     if runtime.workers == 1:
+        from sidecar.engines import express
         from sidecar.supervisor.single import serve_alone
 
-        uvloop.run(serve_alone(runtime))
+        # mitmproxy is written for the standard loop.
+        express.run(serve_alone(runtime), loop="asyncio" if runtime.engine == "interception" else "uvloop")
         return 0
+    import uvloop
+
     from sidecar.supervisor.master import Supervisor
 
     async def supervise() -> int:

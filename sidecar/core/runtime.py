@@ -297,7 +297,8 @@ class Runtime:
     """Everything a decision reads. `listen` and `admin` are "host:port" or "unix:/path".
 
     `trusts_unix_peers`: whoever connects to our unix socket is a trusted proxy, as those of
-    `trusted_proxies` are (it has no address by which it could be listed).
+    `trusted_proxies` are (it has no address by which it could be listed). `mode` and `authority_folder`
+    (None: a place of its own choice) are the interception engine's.
     """
 
     sites: tuple[Site, ...]
@@ -308,6 +309,9 @@ class Runtime:
     tls: ListenerTls | None = None
     limits: Limits = field(default_factory=Limits)
     workers: int = 1
+    engine: Literal["express", "interception"] = "express"
+    mode: str = "reverse"
+    authority_folder: str | None = None
     access_log: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: str = "info"

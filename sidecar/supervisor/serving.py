@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.core.revocation import RevocationList
 from sidecar.core.sessioncache import SessionCache
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sidecar.observe import Snapshot
     from sidecar.observe.logs import EventLog
 
-__all__ = ["SESSION_CACHE_BYTES", "Serving", "build_state", "build_surroundings"]
+__all__ = ["SESSION_CACHE_BYTES", "Engine", "Serving", "build_state", "build_surroundings"]
 
 # A miss costs one AES-GCM open (docs/performance.md).
 SESSION_CACHE_BYTES = 16 << 20
@@ -47,6 +47,20 @@ def build_state(surroundings: Surroundings) -> State:
         sessions=SessionCache(SESSION_CACHE_BYTES),
         revocations=RevocationList(),
     )
+
+
+class Engine(Protocol):
+    """What is used of a running engine."""
+
+    @property
+    def address(self) -> str:
+        """Return the first address."""
+
+    async def drain(self, seconds: float) -> None:
+        """Stop accepting, let what runs end within `seconds`, then close what is left."""
+
+    def close(self) -> None:
+        """End everything at once."""
 
 
 class Serving:
@@ -77,7 +91,7 @@ class Serving:
         self.observation = Observation(self.meters, self.events, access)
         self.runner = Runner(coordinator, {}, state.surroundings, self.observation)
         self.application = GateApplication(runtime, state, self.runner, self.observation, coordinator.touched)
-        self.server: express.ExpressServer | None = None
+        self.server: Engine | None = None
         self._preparing: list[asyncio.Task[None]] = []
         self._is_draining = False
 
@@ -93,14 +107,21 @@ class Serving:
 
         Raises OSError when the address can't be had.
         """
-        self.server = await express.serve(
-            self.application,
-            self.runtime.listen,
-            self.runtime.limits,
-            tls=self.runtime.tls,
-            reuse_port=reuse_port,
-            sock=sock,
-        )
+        if self.runtime.engine == "interception":
+            from sidecar.supervisor.interception import (
+                intercept,
+            )  # mitmproxy is large, and only this needs it
+
+            self.server = await intercept(self.application, self.runtime)
+        else:
+            self.server = await express.serve(
+                self.application,
+                self.runtime.listen,
+                self.runtime.limits,
+                tls=self.runtime.tls,
+                reuse_port=reuse_port,
+                sock=sock,
+            )
         self._preparing = [
             self._loop.create_task(self.runner.prepare(provider), name=f"prepare {provider.key}")
             for provider in self._providers()

@@ -28,6 +28,13 @@ async def wait_for_signal() -> None:
     loop.remove_signal_handler(signal.SIGINT)
 
 
+def _engine(runtime: Runtime) -> dict[str, str]:
+    """Say which engine runs, and why."""
+    if runtime.engine == "express":
+        return {"engine": "express"}
+    return {"engine": "interception", "mode": runtime.mode, "why": "engine: interception"}
+
+
 async def serve_alone(runtime: Runtime) -> None:
     """Serve until a signal says to stop, then drain. Raises OSError when an address can't be had."""
     state = build_state(build_surroundings())
@@ -42,7 +49,9 @@ async def serve_alone(runtime: Runtime) -> None:
 
         application = AdminApplication(serving.not_ready, snapshot, runtime.sites[0])
         admin = await express.serve(application, runtime.admin, runtime.limits)
-    serving.events.info("listening", listen=runtime.listen, admin=runtime.admin, workers=1, engine="express")
+    serving.events.info(
+        "listening", listen=runtime.listen, admin=runtime.admin, workers=1, **_engine(runtime)
+    )
     await wait_for_signal()
     serving.events.info("draining", seconds=runtime.limits.drain_seconds)
     await serving.drain()

@@ -58,6 +58,14 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in unwanted}
 
 
+def _engine(folder: Path) -> dict[str, Any]:
+    """DOORWARD_ENGINE runs the same tests on another engine."""
+    engine = os.environ.get("DOORWARD_ENGINE", "express")
+    if engine == "express":
+        return {}
+    return {"engine": engine, "authority_folder": str(folder / "authority"), "workers": 1}
+
+
 class Doorward:
     """A running Doorward. As a context manager it is stopped, and judged, at the end of the block.
 
@@ -93,6 +101,7 @@ class Doorward:
             "public_url": self.url,
             "session": {"keys": [new_key()]},
             "access": _AUTHENTICATED,
+            **_engine(folder),
             **({"provider": provider} if provider else {}),
             **({"upstreams": upstreams} if upstreams else {}),
             **settings,

@@ -77,6 +77,10 @@ class Context:
         self._read(path, full, 1)
         return str(full)
 
+    def place(self, name: str) -> str:
+        """Return the absolute path of what need not be there yet."""
+        return str((self._folder / name).absolute())
+
     def is_readable(self, file: str) -> bool:
         """Tell whether a file of this compilation could be read."""
         return FilePath(file) in self.files

@@ -28,6 +28,7 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
     _refuse_shared_hosts(context, sites)
     refuse_collisions(context, sites)
     _check_listeners(context, document)
+    _check_engine(context, document, [site for _, site in sites])
     tls = _tls(context, document)
     if context.problems:
         return None
@@ -40,6 +41,9 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
         tls=tls,
         limits=_limits(document.limits),
         workers=document.workers,
+        engine=document.engine,
+        mode=document.mode,
+        authority_folder=_authority_folder(context, document),
         access_log=document.log.access,
         log_format=document.log.format,
         log_level=document.log.level,
@@ -94,6 +98,44 @@ def _check_listeners(context: Context, document: ProcessSettings) -> None:
         context.refuse(
             ("workers",), "can't share a unix socket; write 1, or let listen be host:port", ("listen",)
         )
+
+
+def _check_engine(context: Context, document: ProcessSettings, sites: list[Site]) -> None:
+    """Refuse what the chosen engine can't do, instead of doing something else."""
+    if document.engine == "express":
+        for key, value, default in (
+            ("mode", document.mode, "reverse"),
+            ("authority_folder", document.authority_folder, None),
+        ):
+            if value != default:
+                context.refuse(
+                    (key,), "is of the interception engine; write engine: interception", ("engine",)
+                )
+        return
+    if document.workers > 1:
+        context.refuse(("workers",), "is 1 with the interception engine; write 1", ("engine",))
+    if document.listen.startswith("unix:"):
+        context.refuse(
+            ("listen",), "can't be a unix socket with the interception engine; write host:port", ("engine",)
+        )
+    if document.tls is not None and document.mode != "reverse":
+        context.refuse(
+            ("tls",),
+            f"is of mode reverse; in mode {document.mode} the authority's certificates are shown",
+            ("mode",),
+        )
+    for site in sites:
+        if any(route.upstream.unix_path is not None for route in site.routes):
+            context.refuse(
+                ("engine",),
+                f"interception can't reach the upstream of {site.name} by its unix socket; use express",
+            )
+
+
+def _authority_folder(context: Context, document: ProcessSettings) -> str | None:
+    if document.authority_folder is None:
+        return None
+    return context.place(document.authority_folder)
 
 
 def _tls(context: Context, document: ProcessSettings) -> ListenerTls | None:

@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field
 
 from sidecar.config.addresses import Listen, check_network
 from sidecar.config.models.base import Model
+from sidecar.config.problems import quoted
 from sidecar.config.values import Duration, FilePath, Kind, Size, Switch, Text, Whole, complaint
 
-__all__ = ["UNIX_PEERS", "LimitSettings", "LogSettings", "ProcessSettings", "TlsSettings"]
+__all__ = ["MODES", "UNIX_PEERS", "LimitSettings", "LogSettings", "ProcessSettings", "TlsSettings"]
 
 
 class TlsSettings(Model):
@@ -106,9 +107,53 @@ UNIX_PEERS: Final = "unix"
 TrustedProxy = Annotated[Text, AfterValidator(_trusted), Kind("network")]
 
 
+MODES: Final = ("reverse", "transparent", "regular", "local", "socks5", "wireguard")
+"""The ways in which the interception engine can meet requests."""
+
+
+def _mode(text: str) -> str:
+    name, colon, data = text.partition(":")
+    if name not in MODES:
+        raise complaint(f"{quoted(text)} is no mode; it is one of {', '.join(MODES)}")
+    if name == "reverse" and colon:
+        raise complaint("reverse takes nothing: where requests go is the upstream's url")
+    if (colon and not data) or "@" in data:
+        raise complaint(f"{quoted(text)} is no mode; write {name}, and the address into listen")
+    return text
+
+
+Mode = Annotated[Text, AfterValidator(_mode), Kind("mode")]
+
+
 class ProcessSettings(Model):
     """The keys that a process has once, whatever sites it serves."""
 
+    engine: Literal["express", "interception"] = Field(
+        default="express",
+        description=(
+            "What carries the bytes. `express`: HTTP/1.1, fast, for a reverse proxy or forward auth."
+            " `interception`: mitmproxy, for HTTP/2, HTTP/3 and the other modes; one worker."
+        ),
+        examples=["interception"],
+    )
+    mode: Mode = Field(
+        default="reverse",
+        description=(
+            "How the interception engine meets requests: `reverse` is a server, `transparent` catches what"
+            " network rules send it, `regular` and `socks5` are proxies that a client is told of, `local` or"
+            " `local:curl` captures this machine's programs, `wireguard` is a VPN server. In the last four only"
+            " hosts of our sites are gated; all others pass untouched."
+        ),
+        examples=["regular"],
+    )
+    authority_folder: FilePath | None = Field(
+        default=None,
+        description=(
+            "Where the interception engine keeps its certificate authority and keys; made, with 0700, when it"
+            " is not there. Without it: `doorward/interception` in $XDG_STATE_HOME, else ~/.local/state."
+        ),
+        examples=["/var/lib/doorward/authority"],
+    )
     listen: Listen = Field(
         default="127.0.0.1:8080",
         description="Where requests come in: host:port, :port for all IPv4 addresses, or unix:/path.",
