@@ -50,6 +50,9 @@ _PARTS = {
     "wrk": _Part(places=("wrk",), mend=_debian("wrk")),
     "h2load": _Part(places=("h2load",), mend=_debian("nghttp2-client")),
     "openssl": _Part(places=("openssl",), mend=_debian("openssl")),
+    "ip": _Part(places=("ip",), mend=_debian("iproute2")),
+    "nft": _Part(places=("nft",), mend=_debian("nftables")),
+    "iptables": _Part(places=("iptables-restore",), mend=_debian("iptables")),
     "node": _Part(places=("node",), mend="install Node.js >= 20.19"),
     "npm:oidc-provider": _Part(
         places=(str(_INTEROP / "node_modules/oidc-provider/package.json"),),

@@ -136,6 +136,28 @@ def explain(  # noqa: PLR0917  called by typer, by name
 
 
 @app.command()
+def netfilter(
+    port: Annotated[
+        list[int], typer.Option(metavar="PORT", help="A port of the application; may be repeated.")
+    ],
+    to: Annotated[int, typer.Option("--to", metavar="PORT", help="Doorward's port.")] = 8080,
+    uid: Annotated[
+        int, typer.Option(metavar="UID", help="The user that Doorward runs as, and nobody else.")
+    ] = 1337,
+    form: Annotated[Literal["nft", "iptables"], typer.Option("--format", help="Of which tool.")] = "nft",
+    prints: Annotated[bool, typer.Option("--print", help="Print the rules only.")] = False,  # noqa: FBT002  a switch
+) -> NoReturn:
+    """Leave no way around Doorward in a pod.
+
+    Sends what arrives for the application's port to Doorward's, and lets only Doorward's user reach the
+    application. Without --print the rules come into force: in an init container with NET_ADMIN.
+    """
+    from sidecar.cli.netfilter import netfilter as guard
+
+    sys.exit(guard(port, to, uid, form, prints=prints))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration."""
     from sidecar.config.schema import schema_text
