@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
 from addons.gate import Gate
 from addons.stacks import ClosedLayer, build_server_stack, gated
+from addons.upstream_tls import distrust, start_upstream_tls
 from addons.verdicts import Phase, verdict_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import Layer, NextLayer
+    from mitmproxy.tls import TlsData
 
 __all__ = ["OPTIONS", "Authenticate", "Seal", "addons"]
 
@@ -68,11 +70,10 @@ class Authenticate:
         self._sweeper: asyncio.Task[None] | None = None
         self._is_engine = gate is not None
 
-    @property
     def gate(self) -> Gate:
         """Return the gate. Raises RuntimeError when there is none: then nothing passes."""
         if self._gate is None:
-            raise RuntimeError("doorward_config has not been read")
+            raise RuntimeError("there is no gate: its configuration has not been read")
         return self._gate
 
     # Life.
@@ -88,16 +89,23 @@ class Authenticate:
             return
         from addons.standing import build_gate
 
+        self.use(lambda: build_gate(Path(ctx.options.doorward_config), os.environ), "doorward_config")
+
+    def use(self, build: Callable[[], Gate], option: str) -> None:
+        """Put a new gate in the old one's place; when it can't be built, the old one stays."""
         try:
-            self._gate = build_gate(Path(ctx.options.doorward_config), os.environ)
+            self._gate = build()
         except Exception as error:
-            raise exceptions.OptionsError(f"doorward_config: {error}") from error
+            raise exceptions.OptionsError(f"{option}: {error}") from error
+        # At once: mitmproxy listens before it tells an addon that it runs.
+        ctx.options.update(**OPTIONS)
 
     def running(self) -> None:
         """Set mitmproxy as the gate needs it, and begin to watch leases."""
         if not self._is_engine:
-            ctx.options.update(**OPTIONS)
-            if Seal.name not in ctx.master.addons:
+            # mitmproxy ends when an addon fails at its start.
+            self.gate()
+            if ctx.master.addons.get(Seal.name) is None:
                 ctx.master.addons.add(Seal())
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
@@ -115,7 +123,7 @@ class Authenticate:
     async def sweep(self) -> None:
         """End what is due."""
         connections = ctx.master.addons.get("proxyserver").connections
-        for due in self.gate.overdue():
+        for due in self.gate().overdue():
             handler = connections.get(due.flow.client_conn.id)
             if handler is not None:
                 await handler.server_event(due)
@@ -123,7 +131,7 @@ class Authenticate:
     @command.command("doorward.status")  # type: ignore[untyped-decorator]  # mitmproxy's
     def status(self) -> Sequence[str]:
         """Say what is gated and how much is under way."""
-        return [f"{len(self.gate.open)} requests under way"]
+        return [f"{len(self.gate().open)} requests under way"]
 
     # Failing closed.
 
@@ -145,7 +153,7 @@ class Authenticate:
 
     def _tell(self, where: str, request_id: str) -> None:
         try:
-            self.gate.application.observer.defect(where, request_id)
+            self.gate().application.observer.defect(where, request_id)
         except Exception:
             _logger.exception("doorward: refused in %s %s", where, request_id)
 
@@ -162,14 +170,14 @@ class Authenticate:
             nextlayer.layer = ClosedLayer(nextlayer.context)
 
     def _choose(self, nextlayer: NextLayer) -> Layer | None:
-        context, settings = nextlayer.context, self.gate.settings
+        context, settings = nextlayer.context, self.gate().settings
         mode = context.client.proxy_mode
         if isinstance(mode, ReverseMode | TransparentMode):
             has_tls = self._speaks_tls(context, nextlayer.data_client())
             return build_server_stack(context, settings, has_tls=has_tls)
         ctx.master.addons.get("nextlayer").next_layer(nextlayer)
         chosen = nextlayer.layer
-        return None if chosen is None else gated(chosen, settings, self.gate.gates_destination)
+        return None if chosen is None else gated(chosen, settings, self.gate().gates_destination)
 
     def _speaks_tls(self, context: Context, data: bytes) -> bool:
         if context.client.tls_established:
@@ -184,13 +192,13 @@ class Authenticate:
         """Count a connection; refuse it when there is no gate, or too many are open."""
         try:
             connections = ctx.master.addons.get("proxyserver").connections
-            self.gate.application.observer.connection_opened()
-            if len(connections) > self.gate.limits.max_connections or self.gate.is_draining:
+            self.gate().application.observer.connection_opened()
+            if len(connections) > self.gate().limits.max_connections or self.gate().is_draining:
                 client.error = "too many connections"
             handler = connections.get(client.id)
             if handler is not None:
                 # mitmproxy allows five at a time to one upstream, which as many event streams would use up.
-                handler.max_conns = defaultdict(lambda: asyncio.Semaphore(self.gate.limits.max_connections))
+                handler.max_conns = defaultdict(lambda: asyncio.Semaphore(self.gate().limits.max_connections))
         except Exception:  # noqa: BLE001  the outermost edge: fail closed, tell the operator
             client.error = "refused"
             self._tell("client_connected", "")
@@ -199,35 +207,43 @@ class Authenticate:
         """Count it off."""
         del client
         with self._closed(None, "client_disconnected"):
-            self.gate.application.observer.connection_closed()
+            self.gate().application.observer.connection_closed()
+
+    def tls_start_server(self, start: TlsData) -> None:
+        """Speak TLS to an upstream by its own rules."""
+        try:
+            start_upstream_tls(start, self.gate().upstreams)
+        except Exception:  # noqa: BLE001  the outermost edge: fail closed, tell the operator
+            distrust(start)
+            self._tell("tls_start_server", "")
 
     # Requests.
 
     async def requestheaders(self, flow: HTTPFlow) -> None:
         """Decide."""
         with self._closed(flow, "requestheaders"):
-            await self.gate.decide(flow)
+            await self.gate().decide(flow)
 
     async def request(self, flow: HTTPFlow) -> None:
         """Decide what has waited for the body."""
         with self._closed(flow, "request"):
-            await self.gate.decide_again(flow)
+            await self.gate().decide_again(flow)
 
     def responseheaders(self, flow: HTTPFlow) -> None:
         """Let of the upstream's answer pass what may."""
         with self._closed(flow, "responseheaders"):
-            self.gate.finish(flow)
+            self.gate().finish(flow)
 
     def response(self, flow: HTTPFlow) -> None:
         """Report a request's end."""
         with self._closed(flow, "response"):
-            self.gate.report(flow, flow.response.status_code if flow.response is not None else 0)
+            self.gate().report(flow, flow.response.status_code if flow.response is not None else 0)
 
     def error(self, flow: HTTPFlow) -> None:
         """Answer for an upstream that failed, or report what broke off."""
         with self._closed(flow, "error"):
             if verdict_of(flow) is not None:
-                self.gate.fail(flow)
+                self.gate().fail(flow)
 
     # WebSockets.
 
@@ -243,7 +259,7 @@ class Authenticate:
     def websocket_end(self, flow: HTTPFlow) -> None:
         """Forget it."""
         with self._closed(flow, "websocket_end"):
-            self.gate.close(flow)
+            self.gate().close(flow)
 
 
 class Seal:
@@ -253,7 +269,7 @@ class Seal:
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Close every connection that begins while there is no gate."""
-        if Authenticate.name not in ctx.master.addons:
+        if ctx.master.addons.get(Authenticate.name) is None:
             nextlayer.layer = ClosedLayer(nextlayer.context)
 
 

@@ -156,7 +156,7 @@ class Gate:
             return
         if not isinstance(outcome, Forward):
             raise Undecided("no decision")
-        upstream = outcome.upstream
+        upstream = outcome.upstream = self.destination(flow, outcome)
         if upstream.unix_path is not None:
             raise Undecided("an upstream on a unix socket")
         verdict.forward, verdict.note = outcome, outcome.note
@@ -167,6 +167,11 @@ class Gate:
         self.upstreams[upstream.host, upstream.port] = upstream
         flow.request = build_forward(outcome, verdict, content)
         verdict.phase = Phase.FORWARD
+
+    def destination(self, flow: HTTPFlow, forward: Forward) -> Upstream:
+        """Return where a request goes: the decision's word, whatever the mode's."""
+        del flow
+        return forward.upstream
 
     # Answers of ours.
 

@@ -23,10 +23,10 @@ _DEFAULT_PORTS = (":443", ":80")
 def build_gate(path: Path, environment: Mapping[str, str]) -> Gate:
     """Return a gate for the file at `path`. Raises ConfigurationError: the operator's fault."""
     from sidecar.config import load
+    from sidecar.coordination import LocalCoordinator
     from sidecar.core.revocation import RevocationList
     from sidecar.core.sessioncache import SessionCache
     from sidecar.core.state import State, Surroundings
-    from sidecar.coordination import LocalCoordinator
     from sidecar.effects import Runner
     from sidecar.gateapplication import GateApplication
     from sidecar.observe import Meters, Observation

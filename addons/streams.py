@@ -46,6 +46,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
     HttpResponseHook,
 )
+from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.utils import ReceiveBuffer
 
 from addons.http1 import BodyUnwanted
@@ -76,6 +77,7 @@ class GatedStream(HttpStream):
         super().__init__(context, stream_id)
         self._settings = settings
         self._has_begun = False
+        self._streams_body = False
         self._wakeup: commands.RequestWakeup | None = None
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -117,7 +119,11 @@ class GatedStream(HttpStream):
         address = self.context.server.address
         if self.mode is HTTPMode.transparent and address is not None:
             request.data.host, request.data.port = address[0], address[1]
-            request.scheme = "https" if self.context.server.tls or self.verdict.is_tls else "http"
+            mode = self.context.client.proxy_mode
+            has_tls = (
+                mode.scheme in {"https", "http3"} if isinstance(mode, ReverseMode) else self.verdict.is_tls
+            )
+            request.scheme = "https" if has_tls else "http"
         elif not request.host:
             try:
                 host, port = url.parse_authority(request.host_header or "", check=True)
@@ -142,7 +148,7 @@ class GatedStream(HttpStream):
             if is_complete:
                 self.client_state = self.state_consume_request_body
             else:
-                self.flow.request.stream = True
+                self.flow.request.stream = self._streams_body = True
                 yield from self.start_request_stream()
         else:
             yield from self.answer(is_complete=is_complete)
@@ -253,7 +259,7 @@ class GatedStream(HttpStream):
             if any(name.lower() == b"te" and value == b"trailers" for name, value in verdict.fields):
                 # gRPC servers ask for it; it concerns this hop alone, so it is ours to write.
                 request.headers["te"] = "trailers"
-        elif request.stream and not has_length and self.client_state != self.state_consume_request_body:
+        elif self._streams_body and not has_length:
             request.headers["transfer-encoding"] = "chunked"
 
     # The answer.

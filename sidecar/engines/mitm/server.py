@@ -18,7 +18,7 @@ from mitmproxy.utils import asyncio_utils
 from addons.authenticate import OPTIONS, Authenticate
 from addons.gate import Gate
 from addons.orders import EndNow
-from sidecar.engines.mitm.tls import ConnectionTls
+from sidecar.engines.mitm.tls import ListenerAddon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,14 +158,14 @@ async def serve(
     what the capturing modes gate. Raises OSError when the address can't be had.
     """
     gate = Gate(application, limits, is_ours, clock)
-    connection_tls = ConnectionTls(tls, gate.upstreams, application.observer)
+    listener = ListenerAddon(tls, application.observer)
     authenticate = Authenticate(gate, has_tls=tls is not None)
     folder = prepare_folder(keys or _default_folder())
     surroundings = ExitStack()
     master = Master(options.Options(confdir=str(folder)), asyncio.get_running_loop())
     master.addons.add(
         core.Core(),
-        connection_tls,
+        listener,
         authenticate,
         *addons,
         proxyserver.Proxyserver(),
