@@ -14,7 +14,7 @@ from sidecar.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
-    from sidecar.dev.options import Options
+    from sidecar.dev.options import EngineName, Options
 
 __all__ = ["DevWords", "command"]
 
@@ -35,6 +35,8 @@ class DevWords:
     rules_file: Path | None
     exposed: bool
     public_url: str | None
+    engine: EngineName | None
+    inspects: bool
     record: Path | None
     replay: Path | None
     config: Path | None
@@ -50,22 +52,29 @@ def command(words: DevWords, environment: Mapping[str, str]) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person meets at the terminal
         return 2
-    return _serve(options)
+    return _serve(options, words)
 
 
-def _serve(options: Options) -> int:
+def _serve(options: Options, words: DevWords) -> int:
     """Serve until SIGTERM or SIGINT. Returns 0, or 1 when it can't."""
-    import uvloop
-
     from sidecar.cli.demo import write_terminal
     from sidecar.dev.observer import DevObserver
-    from sidecar.dev.running import run_dev
+    from sidecar.dev.running import run_dev, serve_express, serve_interception, serve_with_view
+    from sidecar.engines import express
     from sidecar.supervisor.serving import build_surroundings
 
     is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     observer = DevObserver(write_terminal, time.time, is_coloured=is_coloured)
+    is_intercepting = words.inspects or words.engine == "interception"
     try:
-        uvloop.run(run_dev(options, observer, build_surroundings(), os.environ))
+        begin = serve_express
+        if is_intercepting:
+            begin = serve_with_view if words.inspects else serve_interception
+        # mitmproxy is written for the standard loop.
+        express.run(
+            run_dev(options, observer, build_surroundings(), os.environ, begin),
+            loop="asyncio" if is_intercepting else "uvloop",
+        )
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person meets at the terminal
         return 1
@@ -81,6 +90,8 @@ def _options(words: DevWords) -> Options:
 
     if words.replay is None and (words.config is not None or words.shows_all):
         raise ConfigurationError("--config and --all are for --replay; rules to serve with are --rules FILE.")
+    if words.inspects and words.engine == "express":
+        raise ConfigurationError("--inspect is the interception engine's; leave --engine out.")
     if not words.upstream:
         raise ConfigurationError("Which application? doorward dev http://localhost:3000")
     return options.Options(

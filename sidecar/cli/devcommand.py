@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -52,6 +52,13 @@ _Expose = Annotated[
 _PublicUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="What browsers have in their address bar, if another.")
 ]
+_Engine = Annotated[
+    Literal["express", "interception"] | None,
+    typer.Option(help="What carries the bytes; express unless --inspect needs the other."),
+]
+_Inspect = Annotated[
+    bool, typer.Option("--inspect", help="Show every step in mitmweb, by the interception engine.")
+]
 _Record = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write each request and its decision to a new file of flows."),
@@ -79,6 +86,8 @@ def dev(  # noqa: PLR0917  called by typer, by name
     rules: _Rules = None,
     expose: _Expose = False,  # noqa: FBT002  a switch of the command line
     public_url: _PublicUrl = None,
+    engine: _Engine = None,
+    inspect: _Inspect = False,  # noqa: FBT002  likewise
     record: _Record = None,
     replay: _Replay = None,
     config: _Config = None,
@@ -104,6 +113,8 @@ def dev(  # noqa: PLR0917  called by typer, by name
         rules_file=rules,
         exposed=expose,
         public_url=public_url,
+        engine=engine,
+        inspects=inspect,
         record=record,
         replay=replay,
         config=config,

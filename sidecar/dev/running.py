@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sidecar.core.state import Surroundings
     from sidecar.dev.options import Options
 
-__all__ = ["DevGate", "Serve", "Server", "run_dev"]
+__all__ = ["DevGate", "Serve", "Server", "run_dev", "serve_express", "serve_interception", "serve_with_view"]
 
 _DRAIN_SECONDS: Final = 1.0
 _LAST_PORT: Final = 65535
@@ -61,6 +61,33 @@ async def serve_express(application: Application, listen: str, limits: Limits, s
     return await express.serve(application, listen, limits, sock=sock)
 
 
+async def serve_interception(
+    application: Application, listen: str, limits: Limits, sock: socket.socket
+) -> Server:
+    """Serve with mitmproxy, which opens its listener itself. Raises ConfigurationError when it can't."""
+    from sidecar.engines import mitm
+
+    return await _instead_of(sock, listen, mitm.serve(application, listen, limits))
+
+
+async def serve_with_view(
+    application: Application, listen: str, limits: Limits, sock: socket.socket
+) -> Server:
+    """Serve with mitmproxy and its view. Raises ConfigurationError when it can't."""
+    from sidecar.dev.inspecting import serve_inspected
+
+    return await _instead_of(sock, listen, serve_inspected(application, listen, limits))
+
+
+async def _instead_of[S: Server](sock: socket.socket, listen: str, begun: Awaitable[S]) -> S:
+    """Leave the address to a server that can't be given a socket."""
+    sock.close()
+    try:
+        return await begun
+    except OSError as error:
+        raise ConfigurationError(f"doorward dev: can't listen on {listen}: {error.strerror}.") from error
+
+
 class DevGate:
     """The gate of one run; `url` is where it is once it serves."""
 
@@ -83,6 +110,7 @@ class DevGate:
         self._port = self._issuer_port = 0
         self.url = ""
         self.issuer = ""
+        self.view_url: str | None = None
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Built]:
@@ -129,6 +157,7 @@ class DevGate:
         application.set_constants(built.constants)
         server = await self._serve(application, built.runtime.listen, built.runtime.limits, sock)
         _close_after(stack, server)
+        self.view_url = getattr(server, "view_url", None)
         for party in built.runtime.sites[0].providers.values():
             # Served at once: a real provider may be far away, and public paths need none.
             _cancel_after(stack, asyncio.create_task(runner.prepare(party)))
@@ -210,6 +239,8 @@ def _introduction(options: Options, gate: DevGate, built: Built) -> list[str]:
             f"Sign in at {party.issuer}; redirect URI there: {gate.url}{party.redirect_path}"
             for party in built.runtime.sites[0].providers.values()
         )
+    if gate.view_url is not None:
+        lines.append(f"Every step is shown at {gate.view_url}")
     if options.record is not None:
         lines.append(f"Recording to {options.record}, without cookies, tokens and bodies")
     return [*lines, *(f"Note: {warning}" for warning in built.warnings), ""]

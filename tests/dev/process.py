@@ -61,7 +61,8 @@ def dev(folder: Path, upstream: str, *arguments: str | Path, host: str = "127.0.
     log = folder / f"dev-{port}.log"
     command: Sequence[str | Path] = (*_COMMAND, upstream, "--listen", f"{host}:{port}", *arguments)
     begun = time.monotonic()
-    with running(command, log=log, cwd=_ROOT, env=_environment()) as process:
+    environment = {**_environment(), "XDG_STATE_HOME": str(folder / "state")}
+    with running(command, log=log, cwd=_ROOT, env=environment) as process:
         url = f"http://localhost:{port}"
         _wait_for_answer(url, process, log)
         yield DevProcess(process=process, url=url, log=log, seconds=time.monotonic() - begun)
