@@ -65,7 +65,7 @@ def _serve(options: Options, words: DevWords) -> int:
 
     is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     observer = DevObserver(write_terminal, time.time, is_coloured=is_coloured)
-    is_intercepting = words.inspects or words.engine == "interception"
+    is_intercepting = words.engine != "express"
     try:
         begin = serve_express
         if is_intercepting:

@@ -54,10 +54,10 @@ _PublicUrl = Annotated[
 ]
 _Engine = Annotated[
     Literal["express", "interception"] | None,
-    typer.Option(help="What carries the bytes; express unless --inspect needs the other."),
+    typer.Option(help="What carries the bytes: interception (mitmproxy) if not named."),
 ]
 _Inspect = Annotated[
-    bool, typer.Option("--inspect", help="Show every step in mitmweb, by the interception engine.")
+    bool, typer.Option("--inspect", help="Show every step in mitmweb's view.")
 ]
 _Record = Annotated[
     Path | None,
