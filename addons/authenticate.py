@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
 from addons.gate import Gate
-from addons.stacks import ClosedLayer, build_server_stack, gated
+from addons.orders import Tick
+from addons.stacks import ClosedLayer, build_server_stack, gated, is_early, is_http
 from addons.upstream_tls import distrust, start_upstream_tls
 from addons.verdicts import Phase, verdict_of
 
@@ -121,12 +123,19 @@ class Authenticate:
                 await self.sweep()
 
     async def sweep(self) -> None:
-        """End what is due."""
+        """End what is due, and what waits too long."""
         connections = ctx.master.addons.get("proxyserver").connections
         for due in self.gate().overdue():
             handler = connections.get(due.flow.client_conn.id)
             if handler is not None:
                 await handler.server_event(due)
+        now = time.monotonic()
+        for handler in tuple(connections.values()):
+            if is_early(handler):
+                if time.time() - handler.client.timestamp_start > self.gate().limits.head_seconds:
+                    handler.close_connection(handler.client)
+            elif is_http(handler):
+                await handler.server_event(Tick(now))
 
     @command.command("doorward.status")  # type: ignore[untyped-decorator]  # mitmproxy's
     def status(self) -> Sequence[str]:

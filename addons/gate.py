@@ -19,7 +19,7 @@ from addons.bodies import FlowBody
 from addons.orders import EndNow, LayerSettings
 from addons.translation import answer_framing, build_answer, build_forward, build_own_answer
 from addons.verdicts import Phase, Verdict, verdict_of
-from sidecar.application import Application
+from sidecar.application import Application, WireResponse
 from sidecar.core.decision import Flow, Forward, Note, Respond
 from sidecar.core.http import RequestHead
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
 
     from sidecar.core.decision import Lease
+    from sidecar.core.http import Response as OwnResponse
     from sidecar.core.runtime import Limits, Upstream
     from sidecar.engines.express.requesthead import HeadRefused
 
@@ -175,10 +176,15 @@ class Gate:
 
     # Answers of ours.
 
+    def _wire(self, response: OwnResponse, request_id: str) -> WireResponse:
+        if response.page is not None:
+            return self.application.render(response, request_id)
+        return WireResponse(response.status, response.headers, response.body)
+
     def _respond(self, flow: HTTPFlow, respond: Respond) -> None:
         verdict = _verdict(flow)
         request_id = verdict.head.request_id if verdict.head is not None else ""
-        wire = self.application.render(respond.response, request_id)
+        wire = self._wire(respond.response, request_id)
         flow.response = build_own_answer(
             wire,
             is_head=verdict.method == b"HEAD",
@@ -209,7 +215,7 @@ class Gate:
         self.application.observer.malformed(peer, refusal.code, refusal.detail)
         request_id = self._next_id()
         respond = self.application.refuse(refusal.code, refusal.status, request_id, None)
-        wire = self.application.render(respond.response, request_id)
+        wire = self._wire(respond.response, request_id)
         return build_own_answer(wire, is_head=False, closes=True)
 
     # The upstream's answer.

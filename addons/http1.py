@@ -7,6 +7,7 @@ it, and chunks are decoded by the express engine's decoder, which checks trailer
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +90,7 @@ class StrictHttp1Server(Http1Server):
         super().__init__(context)
         self._parser = RequestParser(limits)
         self._malformed = malformed
+        self.head_since = 0.0
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         """Hand a head on when it is whole and right."""
@@ -96,7 +98,9 @@ class StrictHttp1Server(Http1Server):
             try:
                 data = bytes(self.buf)
                 if not self._parser.parse_first(data):
+                    self.head_since = self.head_since or time.monotonic()
                     return
+                self.head_since = 0.0
                 self.buf.maybe_extract_at_most(len(data) - len(data.lstrip(b"\r\n")))
             except HeadRefused as refusal:
                 yield from self._refuse(refusal)
@@ -110,9 +114,9 @@ class StrictHttp1Server(Http1Server):
         yield from self._refuse(refusal)
 
     @property
-    def is_waiting(self) -> bool:
-        """Tell whether no request is under way."""
-        return self.state == self.read_headers
+    def is_reading_head(self) -> bool:
+        """Tell whether a head has begun to arrive; `head_since` says when (monotonic clock)."""
+        return bool(self.buf) and self.state == self.read_headers
 
     def _refuse(self, refusal: HeadRefused) -> CommandGenerator[None]:
         """Answer, and end the connection: where the next request begins can't be known."""

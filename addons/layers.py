@@ -11,7 +11,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
 from addons.http1 import BodyUnwanted, StrictHttp1Client, StrictHttp1Server
-from addons.orders import EndNow, LayerSettings
+from addons.orders import EndNow, LayerSettings, Tick
 from addons.streams import GatedStream
 
 if TYPE_CHECKING:
@@ -38,12 +38,16 @@ class GatedHttpLayer(HttpLayer):
     def __init__(self, context: Context, mode: HTTPMode, settings: LayerSettings) -> None:
         super().__init__(context, mode)
         self._settings = settings
+        self._idle_since = settings.clock()
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
             self._take_client()
         elif isinstance(event, EndNow):
             yield from self._end(event)
+            return
+        elif isinstance(event, Tick):
+            yield from self._tick(event)
             return
         yield from super()._handle_event(event)
 
@@ -67,6 +71,21 @@ class GatedHttpLayer(HttpLayer):
             is_its_own = getattr(stream, "flow", None) is event.flow
             if is_its_own or stream.child_layer is not None:
                 yield from self.event_to_child(stream, event)
+
+    def _tick(self, event: Tick) -> layer.CommandGenerator[None]:
+        """End a connection on which nothing happens, or whose head drips (S56)."""
+        for stream in tuple(self.streams.values()):
+            if stream.child_layer is not None:
+                yield from self.event_to_child(stream, event)
+        limits = self._settings.limits
+        client = self.connections.get(self.context.client)
+        if self.streams or client is None:
+            self._idle_since = event.now
+        elif isinstance(client, StrictHttp1Server) and client.is_reading_head:
+            if event.now - client.head_since > limits.head_seconds:
+                yield from client.time_out()
+        elif event.now - self._idle_since > limits.idle_seconds:
+            yield commands.CloseConnection(self.context.client)
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """Make a stream of ours."""

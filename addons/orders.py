@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Limits
     from sidecar.engines.express.requesthead import HeadRefused
 
-__all__ = ["EndNow", "LayerSettings"]
+__all__ = ["EndNow", "LayerSettings", "Tick"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,13 @@ class LayerSettings:
     limits: Limits
     malformed: Callable[[HeadRefused, str], Response]
     clock: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class Tick(events.Event):
+    """Says once a second what time it is, on the monotonic clock: what waits too long is ended."""
+
+    now: float
 
 
 @dataclass

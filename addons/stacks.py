@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layer import Layer
-from mitmproxy.proxy.layers import ClientQuicLayer, ClientTLSLayer, HttpLayer, TCPLayer
+from mitmproxy.proxy.layers import ClientQuicLayer, ClientTLSLayer, DNSLayer, HttpLayer, TCPLayer, UDPLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.tunnel import LayerStack
 
@@ -19,8 +19,23 @@ if TYPE_CHECKING:
     from mitmproxy.proxy import events
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
+    from mitmproxy.proxy.server import ConnectionHandler
 
-__all__ = ["ClosedLayer", "build_server_stack", "gated"]
+__all__ = ["ClosedLayer", "build_server_stack", "gated", "is_early", "is_http"]
+
+
+def is_early(handler: ConnectionHandler) -> bool:
+    """Tell whether a connection has not even come so far that it is known what it speaks."""
+    client = handler.client
+    if client.tls and not client.tls_established:
+        return True
+    layers = handler.layer.context.layers
+    return not any(isinstance(known, HttpLayer | TCPLayer | UDPLayer | DNSLayer) for known in layers)
+
+
+def is_http(handler: ConnectionHandler) -> bool:
+    """Tell whether a connection is one of our HTTP layer's; others don't know our events."""
+    return isinstance(handler.layer.context.layers[-1], GatedHttpLayer)
 
 
 class ClosedLayer(Layer):

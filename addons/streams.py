@@ -50,7 +50,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.utils import ReceiveBuffer
 
 from addons.http1 import BodyUnwanted
-from addons.orders import EndNow, LayerSettings
+from addons.orders import EndNow, LayerSettings, Tick
 from addons.translation import read_head
 from addons.tunnels import GatedWebSocket
 from addons.verdicts import Phase, Verdict, begin
@@ -88,6 +88,20 @@ class GatedStream(HttpStream):
         else:
             yield from super()._handle_event(event)
 
+    def passthrough(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Pass events to what a tunnel leads to: a WebSocket, HTTP of ours, or bytes that nobody looks into.
+
+        Only the first two know our own events.
+        """
+        if isinstance(event, EndNow | Tick):
+            is_its_own = isinstance(self.child_layer, GatedWebSocket) and self.flow is getattr(
+                event, "flow", None
+            )
+            behind = self.context.layers[self.context.layers.index(self) + 1 :]
+            if not is_its_own and not isinstance(behind[-1] if behind else None, HttpLayer):
+                return
+        yield from super().passthrough(event)
+
     # The head.
 
     def state_wait_for_request_headers(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -114,8 +128,11 @@ class GatedStream(HttpStream):
         yield from self._carry_out(is_complete=event.end_stream)
 
     def _find_destination(self) -> None:
-        """Fill in where the request was going, for those who look at the flow."""
+        """Fill in where the request was going, for those who look at the flow and for hosts that pass."""
         request = self.flow.request
+        if self.mode is HTTPMode.regular and not (request.is_http2 or request.is_http3):
+            # RFC 9112 §3.2.1: an origin server is asked in origin-form.
+            request.authority = ""
         address = self.context.server.address
         if self.mode is HTTPMode.transparent and address is not None:
             request.data.host, request.data.port = address[0], address[1]

@@ -12,6 +12,8 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer
 from wsproto.connection import ConnectionState as WebSocketState
 
+from addons.orders import EndNow
+
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
 
@@ -28,7 +30,8 @@ class GatedWebSocket(WebsocketLayer):
     def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
         """Relay; end where we are told to, or where a peer breaks the protocol."""
         if not isinstance(event, events.DataReceived | events.ConnectionClosed | events.MessageInjected):
-            yield from self._close(_GOING_AWAY)
+            if isinstance(event, EndNow):
+                yield from self._close(_GOING_AWAY)
             return
         try:
             yield from super().relay_messages(event)
