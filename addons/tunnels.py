@@ -1,4 +1,4 @@
-"""A WebSocket after its 101: no message is kept, and it ends with its lease."""
+"""A WebSocket after its 101: it ends with its lease."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROTOCOL_ERROR: Final = 1002
 
 
 class GatedWebSocket(WebsocketLayer):
-    """mitmproxy's WebSocket layer, which keeps all messages for ever and crashes at a broken frame."""
+    """mitmproxy's WebSocket layer, with an end that we can bring about."""
 
     def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
         """Relay; end where we are told to, or where a peer breaks the protocol."""

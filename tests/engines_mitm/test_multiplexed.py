@@ -93,6 +93,26 @@ def test_requests_side_by_side_reach_an_http_1_upstream(tmp_path: Path) -> None:
     bounded(main)
 
 
+def test_many_streams_of_one_client_reach_one_upstream_at_once(tmp_path: Path) -> None:
+    """mitmproxy alone allows five connections at a time to an upstream."""
+    certificate = make_certificate(tmp_path)
+
+    async def main() -> None:
+        async with EchoUpstream() as upstream:
+            application = PlainApplication(upstream_at(upstream.address))
+            async with serving(application, tmp_path, tls=listener(certificate)) as server:
+                client = await H2Client.connect(server.address, certificate.trust)
+                streams = [client.send(changed(path=b"/sse?pieces=1")) for _ in range(12)]
+                while not all(client.answers[stream].status for stream in streams):
+                    await client.read()
+                for _ in streams:
+                    upstream.step.release()
+                assert [(await client.answer(stream)).body for stream in streams] == [b"data: 0\n\n"] * 12
+                client.close()
+
+    bounded(main)
+
+
 def test_a_refused_upload_is_stopped_without_an_error(tmp_path: Path) -> None:
     """RFC 9113 §8.1: a whole answer, then RST_STREAM with NO_ERROR."""
     certificate = make_certificate(tmp_path)

@@ -30,6 +30,7 @@ from tests.engines.harness import (
 from tests.engines_mitm.mitmharness import bounded, serving
 
 LEASE = Lease(session_id="s", user="ann", not_after=1_800_000_100.0, idle_seconds=0.0)
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: a")
 
 
@@ -213,9 +214,7 @@ def test_a_websocket_ends_with_its_lease_by_a_close_frame(tmp_path: Path) -> Non
 
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-            )
+            writer.write(SWITCHED)
             await reader.readexactly(8)
             writer.write(b"\x81\x02hi")
             closed.append(await reader.read(100))
@@ -236,6 +235,49 @@ def test_a_websocket_ends_with_its_lease_by_a_close_frame(tmp_path: Path) -> Non
                 assert await client.is_closed()
                 await until(lambda: closed)
                 assert closed[0].startswith(b"\x88\x82")
+
+    bounded(main)
+
+
+def test_a_broken_frame_ends_a_websocket_on_both_sides(tmp_path: Path) -> None:
+    """S54: 1002."""
+
+    async def main() -> None:
+        closed: list[bytes] = []
+
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            writer.write(SWITCHED)
+            closed.append(await reader.read(100))
+
+        async with ScriptedUpstream(script) as upstream:
+            application = PlainApplication(upstream_at(upstream.address))
+            async with (
+                serving(application, tmp_path) as server,
+                await RawClient.connect(server.address) as client,
+            ):
+                assert (await client.ask("/ws", *UPGRADE)).status == 101
+                client.send(b"\x83\x80\x00\x00\x00\x00")
+                close = await client.reader.read()
+                assert (close[:1], close[2:4]) == (b"\x88", b"\x03\xea")
+                await until(lambda: closed)
+
+    bounded(main)
+
+
+def test_more_connections_than_allowed_are_closed(tmp_path: Path) -> None:
+    """S56."""
+
+    async def main() -> None:
+        application = PlainApplication(upstream_at("127.0.0.1:9"))
+        async with (
+            serving(application, tmp_path, limits=Limits(max_connections=1)) as server,
+            await RawClient.connect(server.address) as first,
+        ):
+            assert (await first.ask("/refused")).status == 403
+            async with await RawClient.connect(server.address) as second:
+                assert await second.is_closed()
+            assert (await first.ask("/refused")).status == 403
 
     bounded(main)
 
