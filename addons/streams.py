@@ -11,10 +11,10 @@ Written against mitmproxy 12.2 and later; `tests/engines_mitm` names each behavi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mitmproxy import flow as mitmflow
-from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.connection import ConnectionState
 from mitmproxy.http import Headers, HTTPFlow, Response
 from mitmproxy.net.http import url
 from mitmproxy.proxy import commands, events, layer
@@ -23,9 +23,7 @@ from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     HttpLayer,
     HTTPMode,
-    HttpStream,
     SendHttp,
-    is_h3_alpn,
 )
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -34,7 +32,6 @@ from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
     RequestProtocolError,
     RequestTrailers,
-    ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
@@ -44,20 +41,15 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpRequestHeadersHook,
     HttpRequestHook,
     HttpResponseHeadersHook,
-    HttpResponseHook,
 )
 from mitmproxy.proxy.mode_specs import ReverseMode
-from mitmproxy.proxy.utils import ReceiveBuffer
 
-from addons.http1 import BodyUnwanted
-from addons.orders import EndNow, LayerSettings, Tick
+from addons.answering import AnsweringStream
+from addons.orders import EndNow, Tick
 from addons.translation import read_head
 from addons.tunnels import GatedWebSocket
-from addons.verdicts import Phase, Verdict, begin
+from addons.verdicts import Phase, begin
 from sidecar.core.errors import BadRequest
-
-if TYPE_CHECKING:
-    from mitmproxy.proxy.context import Context
 
 __all__ = ["GatedStream"]
 
@@ -68,17 +60,8 @@ _REFUSED_TRAILERS: Final = frozenset(
 )
 
 
-class GatedStream(HttpStream):
+class GatedStream(AnsweringStream):
     """One request and its answer. Goes on only as its verdict says."""
-
-    verdict: Verdict
-
-    def __init__(self, context: Context, stream_id: int, settings: LayerSettings) -> None:
-        super().__init__(context, stream_id)
-        self._settings = settings
-        self._has_begun = False
-        self._streams_body = False
-        self._wakeup: commands.RequestWakeup | None = None
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, EndNow):
@@ -331,57 +314,7 @@ class GatedStream(HttpStream):
             yield from self.child_layer.handle_event(events.Start())
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
-    def answer(self, *, is_complete: bool) -> layer.CommandGenerator[None]:
-        """Send our answer now, whatever has come of the body; an undecided flow gets a bare 500."""
-        flow, verdict = self.flow, self.verdict
-        is_complete = is_complete or any(isinstance(e, RequestEndOfMessage) for e in self._paused_event_queue)
-        self.request_body_buf = ReceiveBuffer()
-        self.client_state = self.server_state = self.state_drop
-        if verdict.phase is not Phase.ANSWER or flow.response is None:
-            flow.response = _bare_refusal()
-        response = flow.response
-        if not is_complete and not (flow.request.is_http2 or flow.request.is_http3):
-            response.headers["Connection"] = "close"
-        self._has_begun = True
-        yield HttpResponseHook(flow)
-        content = response.raw_content or b""
-        client = self.context.client
-        yield SendHttp(ResponseHeaders(self.stream_id, response, not content), client)
-        if content:
-            yield SendHttp(ResponseData(self.stream_id, content), client)
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), client)
-        if not is_complete:
-            yield from self._refuse_body()
-        flow.live = False
-        yield DropStream(self.stream_id)
-
-    def _refuse_body(self) -> layer.CommandGenerator[None]:
-        if not is_h3_alpn(self.context.client.alpn):
-            yield SendHttp(BodyUnwanted(self.stream_id), self.context.client)
-
-    def state_drop(self, _: events.Event) -> layer.CommandGenerator[None]:
-        """Drop what still comes of a request that has been answered."""
-        yield from ()
-
     # The ends.
-
-    def fail(self, reason: str, status: int, detail: str = "") -> layer.CommandGenerator[None]:
-        """Answer that the upstream's answer can't be had."""
-        self.verdict.failure = (reason, status)
-        self.verdict.phase = Phase.UNDECIDED
-        self.flow.error = mitmflow.Error(detail or reason)
-        is_complete = self.client_state in {self.state_done, self.state_consume_request_body}
-        self.client_state = self.server_state = self.state_drop
-        yield HttpErrorHook(self.flow)
-        self.flow.error = None
-        yield from self.answer(is_complete=is_complete)
-
-    def _drop_upstream(self) -> layer.CommandGenerator[None]:
-        """End what this stream has to do with its upstream; the connection is not used again (S53)."""
-        server = self.flow.server_conn
-        if self._has_connection(server):
-            error = RequestProtocolError(self.stream_id, "not wanted", ErrorCode.CANCEL)
-            yield SendHttp(error, server)
 
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
@@ -420,16 +353,3 @@ class GatedStream(HttpStream):
             yield SendHttp(error, self.context.client)
             self.flow.live = False
             yield DropStream(self.stream_id)
-
-    def _has_connection(self, server: Server) -> bool:
-        parent = self.context.layers[self.context.layers.index(self) - 1]
-        return isinstance(parent, HttpLayer) and server in parent.connections
-
-
-def _bare_refusal() -> Response:
-    """Return the answer when even our own way of refusing has failed."""
-    return Response.make(
-        500,
-        b"refused\n",
-        {"Content-Type": "text/plain", "Cache-Control": "no-store", "Doorward-Intercepted": "internal_error"},
-    )

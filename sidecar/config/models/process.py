@@ -141,8 +141,8 @@ class ProcessSettings(Model):
         description=(
             "How the interception engine meets requests: `reverse` is a server, `transparent` catches what"
             " network rules send it, `regular` and `socks5` are proxies that a client is told of, `local` or"
-            " `local:curl` captures this machine's programs, `wireguard` is a VPN server. In the last four only"
-            " hosts of our sites are gated; all others pass untouched."
+            " `local:curl` captures this machine's programs, `wireguard` is a VPN server. In the last four"
+            " only hosts of our sites are gated; all others pass untouched."
         ),
         examples=["regular"],
     )
