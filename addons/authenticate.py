@@ -213,9 +213,9 @@ class Authenticate:
             self._tell("client_connected", "")
 
     def client_disconnected(self, client: Client) -> None:
-        """Count it off."""
-        del client
+        """Count it off, and whatever it has left behind."""
         with self._closed(None, "client_disconnected"):
+            self.gate().forget(client)
             self.gate().application.observer.connection_closed()
 
     def tls_start_server(self, start: TlsData) -> None:

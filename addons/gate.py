@@ -26,6 +26,7 @@ from sidecar.core.http import RequestHead
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mitmproxy.connection import Client
     from mitmproxy.http import HTTPFlow, Response
     from mitmproxy.proxy.context import Context
 
@@ -289,6 +290,12 @@ class Gate:
     def close(self, flow: HTTPFlow) -> None:
         """Forget a WebSocket that has ended."""
         self.open.pop(flow, None)
+
+    def forget(self, client: Client) -> None:
+        """Report what a client that is gone has left behind."""
+        for flow in [flow for flow in self.open if flow.client_conn is client]:
+            self.report(flow, 0)
+            self.open.pop(flow, None)
 
     # Leases.
 

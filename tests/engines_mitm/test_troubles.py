@@ -282,6 +282,33 @@ def test_more_connections_than_allowed_are_closed(tmp_path: Path) -> None:
     bounded(main)
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /sse?pieces=9 HTTP/1.1\r\nHost: test\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhello",
+        b"POST /refused HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhello",
+        b"GET /ws HTTP/1.1\r\nHost: test\r\n" + "\r\n".join(UPGRADE).encode() + b"\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n" * 3,
+        b"GET /a HTTP/1.1\r\nHo",
+    ],
+)
+def test_a_client_that_leaves_leaves_nothing_behind(tmp_path: Path, request_bytes: bytes) -> None:
+    async def main() -> None:
+        async with EchoUpstream() as upstream:
+            application = PlainApplication(upstream_at(upstream.address))
+            async with serving(application, tmp_path) as server:
+                for _ in range(3):
+                    client = await RawClient.connect(server.address)
+                    client.send(request_bytes)
+                    await asyncio.sleep(0.1)
+                    client.reset()
+                await until(lambda: not server.connections and not server.requests)
+                assert application.observer.opened == application.observer.closed == 3
+
+    bounded(main)
+
+
 def test_an_upstream_that_takes_too_long_is_504(tmp_path: Path) -> None:
     async def main() -> None:
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -78,6 +78,11 @@ class MitmServer:
         return len(self._proxy.connections)
 
     @property
+    def requests(self) -> int:
+        """Count the requests under way, WebSockets among them."""
+        return len(self._gate.open)
+
+    @property
     def master(self) -> Master:
         """Return mitmproxy's master, for whoever adds an addon to it."""
         return self._master
