@@ -245,7 +245,7 @@ class GatedStream(AnsweringStream):
             (request.host, request.port), request.scheme == "https", None, "tcp"
         )
         if error:
-            yield from self.fail("upstream_unavailable", 502, error)
+            yield from self.fail("upstream_unavailable", 503, error)
             return False
         self.context.server = self.flow.server_conn = connection
         self._write_framing(is_multiplexed=connection.alpn == b"h2")

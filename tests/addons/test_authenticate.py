@@ -128,13 +128,13 @@ def test_a_gate_that_raises_while_a_body_streams_answers_500(tmp_path: Path) -> 
     assert answer.status_code == 500
 
 
-def test_an_upstream_that_fails_is_502_even_when_reporting_is_broken(tmp_path: Path) -> None:
+def test_an_upstream_that_fails_is_503_even_when_reporting_is_broken(tmp_path: Path) -> None:
     port = find_free_port()
     config = write_config(tmp_path, port, "http://127.0.0.1:9")
     script = saboteur(tmp_path, "Gate.report = broken")
     with mitmdump(script, "http://127.0.0.1:9", tmp_path, f"doorward_config={config}", port=port) as proxy:
         answer = proxy.get("/public/")
-    assert answer.status_code == 502
+    assert answer.status_code == 503
     assert "127.0.0.1" not in answer.text
 
 
