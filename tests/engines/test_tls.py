@@ -295,6 +295,7 @@ class TestUpstream:
 
     def test_a_client_certificate_is_shown(self, authority: Authority) -> None:
         """S13: the hop to the upstream can be mutual TLS."""
+
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
             shown.append(writer.get_extra_info("peercert")["subject"][0][0][1])
