@@ -24,6 +24,7 @@ from sidecar.engines.express.wire import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 if TYPE_CHECKING:
     from sidecar.core.http import Response
     from sidecar.engines.express.context import Context
+    from sidecar.engines.express.requesthead import RequestParser
 
 __all__ = ["Downstream"]
 
@@ -37,7 +38,8 @@ class Downstream(Connection):
     """The protocol object of one downstream connection.
 
     `head` is None between requests, `started` is when it arrived (monotonic clock); `body` is None when the
-    request has none, or all of it has been read.
+    request has none, or all of it has been read. `is_plain` tells that the request has no body and its answer
+    one, in HTTP/1.1, and that the connection is kept.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Downstream(Connection):
         "head",
         "is_11",
         "is_head",
+        "is_plain",
         "keep_alive",
         "known",
         "started",
@@ -64,7 +67,7 @@ class Downstream(Connection):
         self.framing = b""
         self.started = 0.0
         self.is_11 = self.keep_alive = True
-        self.is_head = False
+        self.is_head = self.is_plain = False
         self._reader: FlowBody | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -156,8 +159,14 @@ class Downstream(Connection):
         context = self.context
         parser = context.request_parser
         known = self.known
-        if known is not None and parser.parse_again(data, known):
+        memo: dict[object, object] | None
+        line = None if known is None else parser.parse_again(data, known)
+        if known is not None and line is not None:
+            # Framing and keep-alive are still as they were when `known` was learned.
             self.buffer = b""
+            self.started = _monotonic()
+            method, target = line
+            headers, memo = known.headers, known.memo
         else:
             try:
                 end = parser.parse_first(data) if is_pipelined else parser.parse(data)
@@ -165,16 +174,37 @@ class Downstream(Connection):
                 self._refuse_head(refusal)
                 return True
             if not end:
-                if not self.buffer:
-                    self.since = context.now
-                # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
-                self.buffer = data if data.replace(b"\r\n", b"") else b""
+                self._keep_beginning(data)
                 return False
+            self.started = _monotonic()
             self.buffer = data[end:]
             known = self.known = parser.learn(data) if end == len(data) else None
-        self.started = _monotonic()
-        method = parser.method
+            memo = known.memo if known is not None else None
+            method, target, headers = parser.method, parser.target, parser.headers
+            self._take_framing(parser)
         self.is_head = method == b"HEAD"
+        self.is_plain = known is not None and not self.is_head
+        self.head = head = RequestHead(
+            method, target, headers, self.peer, context.next_id(), self.is_tls, memo
+        )
+        decision = context.decide(head)
+        if isinstance(decision, Forward):
+            self._forward(decision, self.started)
+        elif isinstance(decision, Respond):
+            self.respond(decision)
+        else:
+            self._decide_later(decision)
+        return True
+
+    def _keep_beginning(self, data: bytes) -> None:
+        """Keep the beginning of a head."""
+        if not self.buffer:
+            self.since = self.context.now
+        # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
+        self.buffer = data if data.replace(b"\r\n", b"") else b""
+
+    def _take_framing(self, parser: RequestParser) -> None:
+        """Take over how the request that was just parsed is framed, and how it is to be answered."""
         self.is_11 = parser.is_11
         self.keep_alive = parser.keep_alive
         self.framing = parser.framing
@@ -185,23 +215,6 @@ class Downstream(Connection):
                 is_chunked=parser.is_chunked,
                 expects_continue=parser.expects_continue,
             )
-        self.head = head = RequestHead(
-            method,
-            parser.target,
-            parser.headers,
-            self.peer,
-            context.next_id(),
-            self.is_tls,
-            known.memo if known is not None else None,
-        )
-        decision = context.decide(head)
-        if isinstance(decision, Forward):
-            self._forward(decision, self.started)
-        elif isinstance(decision, Respond):
-            self.respond(decision)
-        else:
-            self._decide_later(decision)
-        return True
 
     def _take_more(self, data: bytes) -> None:
         """Take what arrives while a request is under way, or after the last one."""

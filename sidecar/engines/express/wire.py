@@ -27,6 +27,7 @@ __all__ = [
     "build_request",
     "build_response",
     "build_status_line",
+    "build_tail",
     "has_no_body",
 ]
 
@@ -64,24 +65,24 @@ def build_date(now: float) -> bytes:
 
 
 def build_fields(headers: Sequence[HeaderPair]) -> bytes:
-    """Return complete field lines; nothing for none."""
+    """Return complete field lines; nothing for none (an empty join would end the head)."""
     return _join_lines(map(_join_pair, headers)) + _CRLF if headers else b""
 
 
-def build_request(forward: Forward, kept: bytes, framing: bytes) -> bytes:
-    """Return the head that goes upstream; `kept` and `framing` are complete field lines."""
-    method, target, edits = forward.method, forward.target, forward.edits
-    if len(edits) == 1:
-        return _join((method, b" ", target, b" HTTP/1.1\r\n", kept, edits[0].block, framing, _CRLF))
-    blocks = _join([each.block for each in edits])
-    return _join((method, b" ", target, b" HTTP/1.1\r\n", kept, blocks, framing, _CRLF))
+def build_request(method: bytes, target: bytes, tail: bytes) -> bytes:
+    """Return the head that goes upstream; `tail` comes from `build_tail`."""
+    return _join((method, b" ", target, tail))
+
+
+def build_tail(forward: Forward, framing: bytes) -> bytes:
+    """Return what follows the target in a request's head; `framing` are complete field lines."""
+    blocks = _join([edits.block for edits in forward.edits])
+    return _join((b" HTTP/1.1\r\n", build_fields(forward.kept), blocks, framing, _CRLF))
 
 
 def build_head(line: bytes, headers: Sequence[HeaderPair], framing: bytes) -> bytes:
     """Return an answer's head; `line` is a complete status line, `framing` complete field lines."""
-    if not headers:  # else the empty join would end the head here
-        return _join((line, framing, _CRLF))
-    return _join((line, _join_lines(map(_join_pair, headers)), _CRLF, framing, _CRLF))
+    return _join((line, build_fields(headers), framing, _CRLF))
 
 
 def build_response(
