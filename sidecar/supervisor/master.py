@@ -34,6 +34,8 @@ __all__ = ["Supervisor"]
 _SHARED_GAUGES: Final = ("revocations", "revocation_floor")  # of a list that every worker has whole
 _STATE_SECONDS: Final = 2.0  # a worker that does not tell its state within it is left out of a scrape
 _RESTART_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # pauses between restarts of workers that end at once
+# -P: nothing is imported from the working directory, which may be the application's.
+_WORKER: Final = (sys.executable, "-P", "-m", "sidecar.supervisor.worker")
 _STEADY_SECONDS: Final = 10.0  # a worker that lived as long starts the row of pauses anew
 
 
@@ -137,7 +139,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         passed = [theirs.fileno()] if self._shared is None else [theirs.fileno(), self._shared.fileno()]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sidecar.supervisor.worker", str(theirs.fileno()),
+            *_WORKER, str(theirs.fileno()),
             pass_fds=passed, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()

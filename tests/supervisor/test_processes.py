@@ -297,3 +297,16 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state not in {"Z", "X"}
+
+
+def test_no_code_is_taken_from_the_folder_that_it_is_started_in(
+    scripted: ScriptedProvider, application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside an application, that is the application's folder, and has modules with all kinds of names."""
+    for name in ("sidecar", "uvloop", "httptools", "yaml", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign code')\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with Doorward(
+        tmp_path, provider=scripted.settings(), upstreams=application.upstreams, workers=WORKERS
+    ) as running:
+        assert running.metric("doorward_workers") == WORKERS
