@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ _WHY = {
     errno.ENOENT: "its folder does not exist; make it, or change {key}",
     errno.EEXIST: "a file that is no socket is there; remove it, or change {key}",
 }
+_MAX_FILES = 1 << 20
 _INTERRUPTED = 130  # what shells say of a process that Ctrl-C ended
 
 
@@ -53,9 +55,22 @@ def _refusal(error: OSError, runtime: Runtime) -> str:
     return f"doorward: can't listen on {error.filename or runtime.listen}: {why}"
 
 
+def _raise_file_limit() -> None:
+    """Take as many open files as we may; workers inherit it.
+
+    The usual soft limit of 1,024 is there for programs that use select(). It would be used up long before
+    `limits.connections` keeps anybody out, and then the upstream can't be reached either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _serve(runtime: Runtime, text: str, config: Path) -> int:
     import uvloop
 
+    _raise_file_limit()
     if runtime.workers == 1:
         from sidecar.supervisor.single import serve_alone
 
