@@ -122,6 +122,9 @@ class Downstream(Connection):
         exchange = self.exchange
         if exchange is not None and exchange.connection is not None:
             exchange.connection.transport.resume_reading()
+        self._take_turn()
+
+    def _take_turn(self) -> None:
         try:
             self.proceed()
         except Exception:  # noqa: BLE001  the outermost edge
@@ -136,7 +139,7 @@ class Downstream(Connection):
             if served == _MAX_TURN:
                 # Others are waiting: a client that pipelines has its turn again after them.
                 self.pause_reading()
-                self.context.loop.call_soon(self._proceed_later)
+                self.context.loop.call_soon(self._take_turn)
                 return
             served += 1
             data, self.buffer = self.buffer, b""
@@ -147,12 +150,6 @@ class Downstream(Connection):
                 self.close_idle()
             else:
                 self.resume_reading()
-
-    def _proceed_later(self) -> None:
-        try:
-            self.proceed()
-        except Exception:  # noqa: BLE001  the outermost edge
-            self.defect()
 
     def _read_head(self, data: bytes, *, is_pipelined: bool = False) -> bool:
         """Read one head from `data` and act on it; False when more is needed."""
@@ -209,12 +206,7 @@ class Downstream(Connection):
         self.keep_alive = parser.keep_alive
         self.framing = parser.framing
         if parser.length or parser.is_chunked:
-            self.body = RequestBody(
-                self,
-                parser.length,
-                is_chunked=parser.is_chunked,
-                expects_continue=parser.expects_continue,
-            )
+            self.body = RequestBody.of(self, parser)
 
     def _take_more(self, data: bytes) -> None:
         """Take what arrives while a request is under way, or after the last one."""
@@ -399,12 +391,11 @@ class Downstream(Connection):
         if self.exchange is not None:
             self.exchange.drop()
         self.keep_alive = False
-        note = Note(site="", reason="internal_error")
         try:
             if head is None or has_begun:
                 self.end("internal_error")
             else:
-                self.refuse("internal_error", 500, note)
+                self.refuse("internal_error", 500, Note(site="", reason="internal_error"))
         except Exception:  # noqa: BLE001  the way to say it is broken too
             self.context.observer.defect("express", "")
             self.reset()
