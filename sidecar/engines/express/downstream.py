@@ -276,14 +276,13 @@ class Downstream(Connection):
     def respond(self, respond: Respond) -> None:
         """Send an answer of ours."""
         self._skip_body()
-        head = self.head
-        sent = self._write_response(respond.response, head.request_id if head is not None else "")
+        sent = self._write_response(respond.response, self.head.request_id if self.head else "")
         self.answered(respond.note, respond.response.status, sent, _monotonic(), 0.0)
 
     def refuse(self, reason: str, status: int, note: Note) -> None:
         """Answer for what was found here; `note` tells what is known."""
-        request_id = self.head.request_id if self.head is not None else ""
-        respond = self.context.application.refuse(reason, status, request_id, self.head)
+        head = self.head
+        respond = self.context.application.refuse(reason, status, head.request_id if head else "", head)
         self.respond(Respond(respond.response, note))
 
     def _refuse_head(self, refusal: HeadRefused) -> None:
