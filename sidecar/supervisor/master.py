@@ -79,6 +79,8 @@ class Supervisor:
         # A keeper that ends by itself met a defect of ours: stop, and let it be seen below.
         await asyncio.wait({stop, failed, *keepers}, return_when=asyncio.FIRST_COMPLETED)
         self._draining.set()
+        if self._shared is not None:
+            self._shared.close()  # else who connects from now on would wait for an accept that never comes
         self.events.info("draining", seconds=self._runtime.limits.drain_seconds)
         for worker in self._workers.values():
             worker.channel.send({"op": "drain"})

@@ -90,10 +90,6 @@ def _check_listeners(context: Context, document: ProcessSettings) -> None:
             f"stands for whoever connects to our unix socket, and listen is {document.listen}; remove it",
             ("listen",),
         )
-    if document.workers > 1 and document.listen.startswith("unix:"):
-        context.refuse(
-            ("workers",), "can't share a unix socket; write 1, or let listen be host:port", ("listen",)
-        )
 
 
 def _tls(context: Context, document: ProcessSettings) -> ListenerTls | None:
