@@ -360,7 +360,9 @@ class Exchange:
     def fail(self, reason: str, status: int, detail: str) -> None:
         """End with an answer of ours, or break off what has begun: never a clean end to half an answer."""
         self.drop()
-        note = replace(self.forward.note, reason=reason, detail=detail)
+        # A site may have several upstreams: whoever reads the line must see which one it was.
+        named = f"{self.forward.upstream.name}: {detail}" if reason.startswith("upstream_") else detail
+        note = replace(self.forward.note, reason=reason, detail=named)
         if self.has_begun:
             self.down.break_off(note, self.sent_bytes, self._upstream_seconds)
             return
