@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sidecar.config.addresses import parse_network, parse_origin
+from sidecar.config.addresses import is_loopback, parse_network, parse_origin
 from sidecar.config.compiler.context import Context
 from sidecar.config.compiler.cookies import refuse_collisions
 from sidecar.config.compiler.site import compile_site
@@ -13,7 +13,7 @@ from sidecar.config.models.document import LongDocument, ShortDocument
 from sidecar.config.models.process import UNIX_PEERS, LimitSettings, ProcessSettings
 from sidecar.config.models.site import SiteSettings
 from sidecar.config.problems import Path, quoted
-from sidecar.core.runtime import Limits, ListenerTls, Runtime, Site
+from sidecar.core.runtime import Limits, ListenerTls, Runtime, Site, Upstream
 
 __all__ = ["compile_document"]
 
@@ -28,6 +28,7 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
     _refuse_shared_hosts(context, sites)
     refuse_collisions(context, sites)
     _check_listeners(context, document)
+    _refuse_circles(context, document.listen, sites)
     tls = _tls(context, document)
     if context.problems:
         return None
@@ -90,6 +91,31 @@ def _check_listeners(context: Context, document: ProcessSettings) -> None:
             f"stands for whoever connects to our unix socket, and listen is {document.listen}; remove it",
             ("listen",),
         )
+
+
+def _refuse_circles(context: Context, listen: str, sites: list[tuple[Path, Site]]) -> None:
+    """Refuse an upstream that is ourselves: each request would come back until something breaks."""
+    for path, site in sites:
+        for route in site.routes:
+            if _is_served_by(listen, route.upstream):
+                several = (*path, "upstreams", route.prefix)
+                context.refuse(
+                    several if context.is_written(several) else (*path, "upstream"),
+                    "is the address of listen, so requests would go round; name the application's",
+                    ("listen",),
+                )
+
+
+def _is_served_by(listen: str, upstream: Upstream) -> bool:
+    if upstream.unix_path is not None:
+        return listen == f"unix:{upstream.unix_path}"
+    host, _, port = listen.rpartition(":")
+    if port != str(upstream.port):
+        return False
+    host = host.strip("[]")
+    return host == upstream.host or (
+        is_loopback(upstream.host) and (is_loopback(host) or host in {"0.0.0.0", "::"})  # noqa: S104
+    )
 
 
 def _tls(context: Context, document: ProcessSettings) -> ListenerTls | None:
