@@ -567,3 +567,17 @@ def test_limits_are_those_of_the_configuration() -> None:
             assert (await client.ask("/refused", "A: b", "C: d")).status == 431
 
     bounded(main)
+
+
+def test_no_request_s_id_is_the_beginning_of_another_s() -> None:
+    """An error page shows it, and somebody searches the log for it."""
+
+    async def main() -> None:
+        async with echoing() as (client, _, application):
+            for _ in range(20):
+                await client.ask("/refused")
+            ids = [head.request_id for head in application.heads]
+            assert len(set(ids)) == len(ids) == 20
+            assert len({len(name) for name in ids}) == 1
+
+    bounded(main)
