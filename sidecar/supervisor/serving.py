@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.revocation import RevocationList
 from sidecar.core.sessioncache import SessionCache
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from sidecar.observe import Snapshot
     from sidecar.observe.logs import EventLog
 
-__all__ = ["SESSION_CACHE_BYTES", "Serving", "build_state", "build_surroundings"]
+__all__ = ["Serving", "build_state", "build_surroundings"]
 
-# A miss costs one AES-GCM open (docs/performance.md).
-SESSION_CACHE_BYTES = 16 << 20
+_SESSION_MEMORY_BYTES: Final = 64 << 20
 
 
 def build_surroundings() -> Surroundings:
@@ -40,11 +39,11 @@ def build_surroundings() -> Surroundings:
     return Surroundings(clock=time.time, entropy=os.urandom)
 
 
-def build_state(surroundings: Surroundings) -> State:
-    """Return the empty memory of a process."""
+def build_state(surroundings: Surroundings, session_memory_bytes: int = _SESSION_MEMORY_BYTES) -> State:
+    """Return the empty memory of a process; opened sessions take up to about `session_memory_bytes`."""
     return State(
         surroundings=surroundings,
-        sessions=SessionCache(SESSION_CACHE_BYTES),
+        sessions=SessionCache(session_memory_bytes),
         revocations=RevocationList(),
     )
 

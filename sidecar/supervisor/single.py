@@ -30,7 +30,7 @@ async def wait_for_signal() -> None:
 
 async def serve_alone(runtime: Runtime) -> None:
     """Serve until a signal says to stop, then drain. Raises OSError when an address can't be had."""
-    state = build_state(build_surroundings())
+    state = build_state(build_surroundings(), runtime.limits.session_memory_bytes)
     coordinator = LocalCoordinator(state.revocations.add, state.surroundings.clock)
     serving = Serving(runtime, state, coordinator)
     await serving.start()

@@ -30,7 +30,7 @@ async def _serve(channel: Channel) -> None:
     if start is None:
         return
     runtime = load_text(start["text"], Path(start["path"]), os.environ)
-    state = build_state(build_surroundings())
+    state = build_state(build_surroundings(), runtime.limits.session_memory_bytes)
     coordinator = RemoteCoordinator(channel, state)
     serving = Serving(runtime, state, coordinator)
     channel.send({"op": "hello"})

@@ -137,5 +137,6 @@ def _limits(settings: LimitSettings) -> Limits:
         body_min_rate=settings.body_min_rate,
         idle_seconds=settings.idle_timeout,
         max_connections=settings.connections,
+        session_memory_bytes=settings.session_memory,
         drain_seconds=settings.drain,
     )
