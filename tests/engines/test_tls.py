@@ -287,7 +287,7 @@ class TestUpstream:
                 tls = UpstreamTls(ca_file=ca_file, server_name=name)
                 application = PlainApplication(upstream_at(upstream.address, scheme="https", tls=tls))
                 async with serving(application) as server, await RawClient.connect(server.address) as client:
-                    assert (await client.ask("/a")).status == 503
+                    assert (await client.ask("/a")).status == 502
                     assert "certificate verify failed" in str(application.observer.done[0][2].detail)
                     assert not upstream.requests
 
