@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.scenarios import Row
+    from bench.rows import Row
 
 __all__ = ["chart", "machine", "table"]
 
