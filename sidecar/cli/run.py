@@ -30,12 +30,11 @@ _INTERRUPTED = 130  # what shells say of a process that Ctrl-C ended
 
 def run(config: Path) -> int:
     """Serve until SIGTERM or SIGINT. Returns 0, 1 (can't serve) or 2 (the configuration can't be used)."""
-    from sidecar.config import load_text, read_config
     from sidecar.core.errors import ConfigurationError
+    from sidecar.supervisor.apart import read_apart
 
     try:
-        text = read_config(config)
-        runtime = load_text(text, config, os.environ)
+        runtime, text = read_apart(config, os.environ, _load_serving)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person meets at the terminal
         return 2
@@ -65,6 +64,13 @@ def _raise_file_limit() -> None:
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _load_serving() -> None:
+    """Import what one serving process needs."""
+    import uvloop  # noqa: F401
+
+    import sidecar.supervisor.single  # noqa: F401
 
 
 def _serve(runtime: Runtime, text: str, config: Path) -> int:

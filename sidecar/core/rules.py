@@ -138,7 +138,7 @@ class RuleTable:
 
     __slots__ = ("_combined", "_exact", "_folded", "has_hosts", "rules")
 
-    def __init__(self, rules: Sequence[Rule], *, fold_case: bool = True) -> None:
+    def __init__(self, rules: Sequence[Rule], fold_case: bool = True) -> None:  # noqa: FBT001, FBT002  as pickle calls it
         """Compile `rules`."""
         self.rules = tuple(rules)
         patterns = [parse_path_pattern(rule.path) for rule in self.rules]
@@ -149,6 +149,10 @@ class RuleTable:
         if fold_case:
             self._folded = self._exact if folded == patterns else _Index(self.rules, folded)
         self._combined: dict[tuple[int, int], Rule] = {}
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Rule, ...], bool]]:
+        """Be made anew where it is pickled: what is remembered by identity is of this process."""
+        return type(self), (self.rules, self._folded is not None)
 
     @classmethod
     def build(cls, rules: Sequence[Rule], *, fold_case: bool = True) -> Self:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.supervisor.apart import compile_apart
 from sidecar.supervisor.channel import open_channel
 from sidecar.supervisor.remote import RemoteCoordinator
 from sidecar.supervisor.serving import Serving, build_state, build_surroundings
@@ -24,12 +25,10 @@ __all__ = ["main"]
 
 
 async def _serve(channel: Channel) -> None:
-    from sidecar.config import load_text
-
     start = await channel.receive()
     if start is None:
         return
-    runtime = load_text(start["text"], Path(start["path"]), os.environ)
+    runtime = compile_apart(start["text"], Path(start["path"]), os.environ)
     state = build_state(build_surroundings(), runtime.limits.session_memory_bytes)
     coordinator = RemoteCoordinator(channel, state)
     serving = Serving(runtime, state, coordinator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -371,3 +373,15 @@ class TestRulesOfReadings:
         table = RuleTable.build([rule("a", "/x", allow=AnyOf((Anyone(),))), rule("b", "/y")])
 
         assert table.rules_for(HOST, ("/x", "/y", "/x"), b"GET") == table.rules
+
+
+@pytest.mark.parametrize("fold_case", [True, False])
+def test_a_pickled_table_is_made_anew(fold_case: bool) -> None:
+    """What it remembers by the identity of rules would mean other rules elsewhere."""
+    table = RuleTable.build([rule("admin", "/admin", allow=ADMINS), rule("rest")], fold_case=fold_case)
+    name = matched(table, "/ADMIN")
+    copied = copy.copy(table)  # as pickle makes one
+    assert not copied._combined
+    assert copied.rules == table.rules
+    assert matched(copied, "/ADMIN") == name == ("rest and admin" if fold_case else "rest")
+    assert copied.match(HOST, "/admin", b"GET") is copied.rules[0]
