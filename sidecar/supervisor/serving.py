@@ -6,6 +6,7 @@ Used as it is for one worker, and inside each worker of several.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sidecar.observe import Snapshot
     from sidecar.observe.logs import EventLog
 
-__all__ = ["Serving", "build_state", "build_surroundings"]
+__all__ = ["Serving", "build_state", "build_surroundings", "settle"]
 
 _SESSION_MEMORY_BYTES: Final = 64 << 20
 
@@ -46,6 +47,16 @@ def build_state(surroundings: Surroundings, session_memory_bytes: int = _SESSION
         sessions=SessionCache(session_memory_bytes),
         revocations=RevocationList(),
     )
+
+
+def settle() -> None:
+    """Take what start-up has made out of the garbage collector's sight.
+
+    Code and configuration live as long as the process. Looking through them takes 80 ms, and would come
+    with every collection of what has become old, in the middle of requests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Serving:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.coordination import LocalCoordinator
 from sidecar.engines import express
 from sidecar.supervisor.admin import AdminApplication
-from sidecar.supervisor.serving import Serving, build_state, build_surroundings
+from sidecar.supervisor.serving import Serving, build_state, build_surroundings, settle
 
 if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
@@ -43,6 +43,7 @@ async def serve_alone(runtime: Runtime) -> None:
         application = AdminApplication(serving.not_ready, snapshot, runtime.sites[0])
         admin = await express.serve(application, runtime.admin, runtime.limits)
     serving.events.info("listening", listen=runtime.listen, admin=runtime.admin, workers=1, engine="express")
+    settle()
     await wait_for_signal()
     serving.events.info("draining", seconds=runtime.limits.drain_seconds)
     await serving.drain()

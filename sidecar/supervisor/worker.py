@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sidecar.supervisor.apart import compile_apart
 from sidecar.supervisor.channel import open_channel
 from sidecar.supervisor.remote import RemoteCoordinator
-from sidecar.supervisor.serving import Serving, build_state, build_surroundings
+from sidecar.supervisor.serving import Serving, build_state, build_surroundings, settle
 
 if TYPE_CHECKING:
     from sidecar.supervisor.channel import Channel
@@ -42,6 +42,7 @@ async def _serve(channel: Channel) -> None:
                 await serving.start(reuse_port=shared is None, sock=shared)
                 is_listening = True
                 channel.send({"op": "listening"})
+                settle()
                 serving.when_ready(lambda: channel.send({"op": "ready"}))
         elif message["op"] == "state":
             channel.send({"op": "state", "n": message["n"], "snapshot": serving.snapshot()})
