@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import datetime as dt
+import os
 import shutil
 import sys
 import tempfile
@@ -52,6 +53,8 @@ def main() -> int:
     unknown = set(options.scenario) - set(SCENARIOS)
     if unknown:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
+    # Debian keeps nginx where a user's PATH often does not look.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin"
     missing = [tool for tool in _NEEDED if shutil.which(tool) is None]
     if missing:
         print(f"bench: not on PATH: {', '.join(missing)} (Debian: nginx-light wrk nghttp2-client util-linux)")

@@ -47,7 +47,9 @@ def write_cookie_script(path: Path, request: str, cookies: Sequence[str]) -> Pat
     path.write_text(
         f"local cookies, head = {{}}, {head}\n"
         f'for line in io.lines("{data}") do cookies[#cookies + 1] = line end\n'
-        "local n = 0\nrequest = function()\n  n = n % #cookies + 1\n"
+        # Each run begins somewhere else, so that a short one does not meet the same few again.
+        "math.randomseed(os.time())\nlocal n = math.random(#cookies)\n"
+        "request = function()\n  n = n % #cookies + 1\n"
         '  return head .. "Cookie: " .. cookies[n] .. "\\r\\n\\r\\n"\nend\n',
         "ascii",
     )
