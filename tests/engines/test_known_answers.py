@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.application import AnswerHead
-from sidecar.core.decision import Finish, Forward
+from sidecar.core.decision import Finish, Flow, Forward, Respond
 from sidecar.core.http import HeaderPair, RequestHead
 from tests.engines.harness import (
     FINISH,
@@ -19,6 +19,7 @@ from tests.engines.harness import (
     ScriptedUpstream,
     bounded,
     read_request,
+    respond,
     serving,
     upstream_at,
 )
@@ -27,9 +28,14 @@ DATE = "Tue, 24 Nov 2026 20:46:32 GMT"
 HEAD = f"HTTP/1.1 200 Fine\r\nDate: {DATE}\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 5\r\n\r\n".encode()
 PASSED = [("Date", DATE), ("X-A", "1"), ("X-A", "2"), ("Content-Length", "5")]
 
+OWN = {b"/own": respond(403, b"mine"), b"/empty": respond(204, b"")}
+
 
 class Marking(PlainApplication):
-    """Has another word on the answers to `/marked`."""
+    """Has another word on the answers to `/marked`, and the very same answer each time to what is in OWN."""
+
+    def decide(self, head: RequestHead) -> Respond | Forward | Flow:
+        return OWN.get(head.target) or super().decide(head)
 
     def forward(self, head: RequestHead) -> Forward:
         forward = super().forward(head)
@@ -100,6 +106,41 @@ def test_a_known_head_is_framed_for_each_client_anew() -> None:
             assert (old.header("Connection"), old.body) == ("keep-alive", b"hello")
             last = await client.ask("/", "Connection: close")
             assert (last.header("Connection"), last.body) == ("close", b"hello")
+            assert await client.is_closed()
+
+    bounded(main)
+
+
+def test_an_answer_of_ours_is_the_same_each_time_it_is_given() -> None:
+    async def main() -> None:
+        async with answering() as (client, application):
+            for target in ("/own", "/own", "/own", "/empty", "/empty", "/empty", "/own", "/", "/own"):
+                answer = await client.ask(target)
+                length = answer.header("Content-Length")
+                expected = {
+                    "/own": (403, b"mine", "4"),
+                    "/empty": (204, b"", None),
+                    "/": (200, b"hello", "5"),
+                }
+                assert (answer.status, answer.body, length) == expected[target]
+                assert [name for name, _ in answer.headers].count("Date") == 1
+            sent = application.observer.sent
+            assert sent[0] == sent[1] == sent[2] == sent[6] == sent[8]
+
+    bounded(main)
+
+
+def test_an_answer_of_ours_is_framed_for_each_client_anew() -> None:
+    async def main() -> None:
+        async with answering() as (client, _):
+            for _ in range(3):
+                assert (await client.ask("/own")).body == b"mine"
+            head = await client.ask("/own", method="HEAD")
+            assert (head.header("Content-Length"), head.body) == ("4", b"")
+            old = await client.exchange(b"GET /own HTTP/1.0\r\nHost: test\r\nConnection: keep-alive\r\n\r\n")
+            assert (old.header("Connection"), old.body) == ("keep-alive", b"mine")
+            last = await client.ask("/own", "Connection: close")
+            assert (last.header("Connection"), last.body) == ("close", b"mine")
             assert await client.is_closed()
 
     bounded(main)

@@ -19,7 +19,12 @@ from sidecar.engines.express.exchange import Exchange
 from sidecar.engines.express.flowbody import FlowBody
 from sidecar.engines.express.requestbody import RequestBody
 from sidecar.engines.express.requesthead import HeadRefused, KnownFields
-from sidecar.engines.express.wire import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, build_response
+from sidecar.engines.express.wire import (
+    CONNECTION_CLOSE,
+    CONNECTION_KEEP_ALIVE,
+    build_response,
+    split_at_date,
+)
 
 if TYPE_CHECKING:
     from sidecar.core.http import Response
@@ -316,6 +321,15 @@ class Downstream(Connection):
     def _write_response(self, response: Response, request_id: str) -> int:
         """Write an answer of ours with its framing; return its size."""
         context = self.context
+        known = self.known if self.is_plain and self.keep_alive and not context.is_draining else None
+        if known is not None and known.response is response:
+            if known.answer is None:
+                known.answer = split_at_date(response)
+            data = known.answer[0] + context.date + known.answer[1]
+            self.transport.write(data)
+            return len(data)
+        if known is not None and response.page is None:
+            known.response, known.answer = response, None
         if response.page is not None:
             wire = context.application.render(response, request_id)
             status, headers, body = wire.status, wire.headers, wire.body

@@ -14,7 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from sidecar.core.decision import Edits
 from sidecar.core.errors import BadRequest
-from sidecar.core.http import HeaderPair
+from sidecar.core.http import HeaderPair, Response
 from sidecar.core.recurring import Recurring
 from sidecar.core.runtime import Limits
 from sidecar.engines.express.fields import (
@@ -66,10 +66,11 @@ class KnownFields:
     A client on a kept-alive connection mostly sends the very same fields again. The same bytes parse to the
     same values, so they are compared instead of parsed. A request with a body is never known, nor one that
     ends its connection. `memo` is for whoever derives something from the fields; `tail` is what last went
-    upstream behind a request's target, of the fields `kept` and with the `edits`.
+    upstream behind a request's target, of the fields `kept` and with the `edits`; `answer` is what stands
+    before and behind the Date of the `response` that was given last, once it has been given twice.
     """
 
-    __slots__ = ("block", "edits", "headers", "kept", "memo", "tail")
+    __slots__ = ("answer", "block", "edits", "headers", "kept", "memo", "response", "tail")
 
     def __init__(self, block: bytes, headers: list[HeaderPair]) -> None:
         """Remember the bytes from the first line's end to the head's."""
@@ -79,6 +80,8 @@ class KnownFields:
         self.kept: list[HeaderPair] | None = None
         self.edits: tuple[Edits, ...] = ()
         self.tail = b""
+        self.response: Response | None = None
+        self.answer: tuple[bytes, bytes] | None = None
 
 
 class RequestParser:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.core.decision import Forward
-    from sidecar.core.http import HeaderPair
+    from sidecar.core.http import HeaderPair, Response
 
 __all__ = [
     "CHUNKED",
@@ -29,6 +29,7 @@ __all__ = [
     "build_status_line",
     "build_tail",
     "has_no_body",
+    "split_at_date",
 ]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -93,3 +94,10 @@ def build_response(
         return build_head(build_status_line(status), headers, framing)
     head = build_head(build_status_line(status), headers, b"%bContent-Length: %d\r\n" % (framing, len(body)))
     return head if is_head else head + body
+
+
+def split_at_date(response: Response) -> tuple[bytes, bytes]:
+    """Return the bytes of an answer of ours (without a page) that go before Date, and those behind it."""
+    whole = build_response(response.status, response.headers, response.body, b"", is_head=False)
+    end = whole.find(b"\r\n\r\n") + len(_CRLF)
+    return whole[:end], whole[end:]
