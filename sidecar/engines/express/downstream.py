@@ -19,12 +19,7 @@ from sidecar.engines.express.exchange import Exchange
 from sidecar.engines.express.flowbody import FlowBody
 from sidecar.engines.express.requestbody import RequestBody
 from sidecar.engines.express.requesthead import HeadRefused, KnownFields
-from sidecar.engines.express.wire import (
-    CONNECTION_CLOSE,
-    CONNECTION_KEEP_ALIVE,
-    build_response,
-    split_at_date,
-)
+from sidecar.engines.express.wire import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, build_response
 
 if TYPE_CHECKING:
     from sidecar.core.http import Response
@@ -321,25 +316,16 @@ class Downstream(Connection):
     def _write_response(self, response: Response, request_id: str) -> int:
         """Write an answer of ours with its framing; return its size."""
         context = self.context
-        known = self.known if self.is_plain and self.keep_alive and not context.is_draining else None
-        if known is not None and known.response is response:
-            if known.answer is None:
-                known.answer = split_at_date(response)
-            data = known.answer[0] + context.date + known.answer[1]
+        is_kept = self.keep_alive and not context.is_draining
+        known = self.known if self.is_plain and is_kept else None
+        if known is not None and (answer := known.recall_answer(response)) is not None:
+            data = answer[0] + context.date + answer[1]
             self.transport.write(data)
             return len(data)
-        if known is not None and response.page is None:
-            known.response, known.answer = response, None
-        if response.page is not None:
-            wire = context.application.render(response, request_id)
-            status, headers, body = wire.status, wire.headers, wire.body
-        else:
-            status, headers, body = response.status, response.headers, response.body
-        if not self.keep_alive or context.is_draining:
-            connection = CONNECTION_CLOSE
-        else:
-            connection = b"" if self.is_11 else CONNECTION_KEEP_ALIVE
-        data = build_response(status, headers, body, context.date + connection, is_head=self.is_head)
+        wire = response if response.page is None else context.application.render(response, request_id)
+        connection = (b"" if self.is_11 else CONNECTION_KEEP_ALIVE) if is_kept else CONNECTION_CLOSE
+        framing = context.date + connection
+        data = build_response(wire.status, wire.headers, wire.body, framing, is_head=self.is_head)
         self.transport.write(data)
         return len(data)
 

@@ -30,6 +30,7 @@ from sidecar.engines.express.fields import (
     connection_options,
     parse_length,
 )
+from sidecar.engines.express.wire import split_at_date
 
 __all__ = ["HeadRefused", "KnownFields", "RequestParser"]
 
@@ -82,6 +83,16 @@ class KnownFields:
         self.tail = b""
         self.response: Response | None = None
         self.answer: tuple[bytes, bytes] | None = None
+
+    def recall_answer(self, response: Response) -> tuple[bytes, bytes] | None:
+        """Return the bytes before and behind Date of an answer that was the last one too, else None."""
+        if self.response is not response:
+            if response.page is None:
+                self.response, self.answer = response, None
+            return None
+        if self.answer is None:
+            self.answer = split_at_date(response)
+        return self.answer
 
 
 class RequestParser:
