@@ -59,7 +59,7 @@ def others(setting: Setting) -> list[Row]:
             add("oauth2-proxy /oauth2/auth", peer, _request(peer, "/oauth2/auth", cookie))
         costs = dict(zip(probes, interleaved(*probes.values()), strict=True))
     rows = [
-        compare(name, None, costs["nginx"], cost, name)
+        compare(name, None, costs["nginx"], cost, name, name)
         for name, cost in costs.items()
         if name not in {"nginx", "Doorward", "Doorward /oauth2/auth"}
     ]

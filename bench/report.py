@@ -31,7 +31,7 @@ a browser with its session among other cookies.
 |---|---|---|---|---|"""
 
 _WIDTH: Final = 760
-_LEFT: Final = 330
+_LEFT: Final = 300
 _TOP: Final = 58
 _BAR: Final = 30
 _OWN: Final = "#1f6f5c"
@@ -66,7 +66,7 @@ def table(rows: Sequence[Row], when: str) -> str:
 
 def chart(rows: Sequence[Row]) -> str:
     """Return a bar chart of the ratios, nginx = 1, as SVG: ours first, then the others', each by length."""
-    bars = [(row.figure, row.ratio, _is_other(row.figure)) for row in rows if row.ratio is not None]
+    bars = [(row.bar, row.ratio, _is_other(row.bar)) for row in rows if row.ratio is not None]
     bars.sort(key=lambda bar: (bar[2], -bar[1]))
     scale = (_WIDTH - _LEFT - 60) / max(1.0, *(value for _, value, _ in bars))
     height = _TOP + _BAR * (len(bars) + 1) + 16
@@ -88,15 +88,14 @@ def chart(rows: Sequence[Row]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _is_other(figure: str) -> bool:
-    return figure.startswith(("oauth2-proxy", "Envoy"))
+def _is_other(bar: str) -> bool:
+    return not bar.startswith("Doorward")
 
 
 def _bar(label: str, value: float, colour: str, y: int, scale: float) -> list[str]:
     length = value * scale
-    name = label if _is_other(label) or label.startswith("nginx") else f"Doorward: {label}"
     return [
-        f'<text x="{_LEFT - 10}" y="{y + 19}" text-anchor="end" fill="#1c2b27">{html.escape(name)}</text>',
+        f'<text x="{_LEFT - 10}" y="{y + 19}" text-anchor="end" fill="#1c2b27">{html.escape(label)}</text>',
         f'<rect x="{_LEFT}" y="{y + 5}" width="{length:.1f}" height="20" rx="3" fill="{colour}"/>',
         f'<text x="{_LEFT + length + 7:.1f}" y="{y + 19}" fill="#1c2b27">{value:.2f}</text>',
     ]

@@ -43,6 +43,7 @@ def _against_nginx(
     setting: Setting,
     figure: str,
     goal: float,
+    bar: str,
     options: Mapping[str, str],
     *,
     access_log: bool = False,
@@ -60,7 +61,7 @@ def _against_nginx(
             lambda: measure(nginx, script, seconds=setting.seconds),
             lambda: measure(ours, script, seconds=setting.seconds),
         )
-    return compare(figure, goal, base, proxy)
+    return compare(figure, goal, base, proxy, bar)
 
 
 def proxying(setting: Setting) -> list[Row]:
@@ -82,8 +83,8 @@ def proxying(setting: Setting) -> list[Row]:
             lambda: measure(ours, auth_script, seconds=seconds),
         )
         return [
-            compare("reverse proxy, logged in, access log off", 0.65, base, proxy),
-            compare("/oauth2/auth, logged in", 1.3, base, authorized),
+            compare("reverse proxy, logged in, access log off", 0.65, base, proxy, "Doorward"),
+            compare("/oauth2/auth, logged in", 1.3, base, authorized, "Doorward, /oauth2/auth alone"),
             _latency(setting, nginx, ours, page, proxy),
         ]
 
@@ -109,14 +110,16 @@ def access_line(setting: Setting) -> list[Row]:
     """Compare with an access line for each request on both sides."""
     options = {"log": "{access: true}"}
     figure = "the same, an access line on both sides"
-    return [_against_nginx(setting, figure, 0.50, options, access_log=True)]
+    bar = "Doorward, an access line on both sides"
+    return [_against_nginx(setting, figure, 0.50, bar, options, access_log=True)]
 
 
 def assertion(setting: Setting) -> list[Row]:
     """Compare with the signed assertion on."""
     from bench.keys import assertion_option
 
-    return [_against_nginx(setting, "the same, signed assertion on", 0.60, assertion_option())]
+    figure, bar = "the same, signed assertion on", "Doorward, signed assertion"
+    return [_against_nginx(setting, figure, 0.60, bar, assertion_option())]
 
 
 def varied(setting: Setting) -> list[Row]:
@@ -135,7 +138,8 @@ def varied(setting: Setting) -> list[Row]:
             lambda: measure(nginx, script, seconds=setting.seconds),
             lambda: measure(ours, script, seconds=setting.seconds),
         )
-    return [compare("the same, each request and answer unlike the last", None, base, proxy)]
+    figure = "the same, each request and answer unlike the last"
+    return [compare(figure, None, base, proxy, "Doorward, no two requests alike")]
 
 
 def rules(setting: Setting) -> list[Row]:
