@@ -74,8 +74,8 @@ class LimitSettings(Model):
         ge=1 << 20,
         le=1 << 40,
         description=(
-            "How much memory opened sessions may take, for each worker: about 4KiB each. A session that"
-            " finds no room is opened anew by each of its requests, which costs some 50 microseconds."
+            "How much memory opened sessions may take, for each worker: about 5KiB each. A session that"
+            " finds no room is opened anew by each of its requests, which costs some 150 microseconds."
         ),
         examples=["64MiB"],
     )
