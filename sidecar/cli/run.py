@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -40,7 +41,7 @@ def run(config: Path) -> int:
         return 2
     try:
         return _serve(runtime, text, config)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return _INTERRUPTED  # a second Ctrl-C: whoever waits for the drain has waited enough
     except OSError as error:
         print(_refusal(error, runtime), file=sys.stderr)  # noqa: T201

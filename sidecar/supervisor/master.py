@@ -74,7 +74,7 @@ class Supervisor:
         self._claim_address()
         admin = await self._open_admin()
         keepers = [asyncio.create_task(self._keep_worker()) for _ in range(self._runtime.workers)]
-        stop = asyncio.create_task(wait_for_signal())
+        stop = asyncio.create_task(wait_for_signal(asyncio.current_task()))
         failed = asyncio.create_task(self._failed_start.wait())
         # A keeper that ends by itself met a defect of ours: stop, and let it be seen below.
         await asyncio.wait({stop, failed, *keepers}, return_when=asyncio.FIRST_COMPLETED)

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["serve_alone", "wait_for_signal"]
 
 
-async def wait_for_signal() -> None:
-    """Return at the first SIGTERM or SIGINT; a second SIGINT interrupts the drain as usual."""
+async def wait_for_signal(serving: asyncio.Task[object] | None) -> None:
+    """Return at the first SIGTERM or SIGINT; a second SIGINT then cancels `serving`, and with it the drain.
+
+    Cancelled in its own turn: a KeyboardInterrupt would be raised in whatever callback happens to run.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
-    loop.remove_signal_handler(signal.SIGINT)
+    if serving is not None:
+        loop.add_signal_handler(signal.SIGINT, serving.cancel)
 
 
 async def serve_alone(runtime: Runtime) -> None:
@@ -44,7 +48,7 @@ async def serve_alone(runtime: Runtime) -> None:
         admin = await express.serve(application, runtime.admin, runtime.limits)
     serving.events.info("listening", listen=runtime.listen, admin=runtime.admin, workers=1, engine="express")
     settle()
-    await wait_for_signal()
+    await wait_for_signal(asyncio.current_task())
     serving.events.info("draining", seconds=runtime.limits.drain_seconds)
     await serving.drain()
     if admin is not None:
