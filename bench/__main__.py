@@ -3,42 +3,76 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import datetime as dt
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from bench import comparison, memory, scenarios
+from bench.processes import ROOT
 from bench.report import chart, table
-from bench.scenarios import SCENARIOS, Setting
+from bench.rows import Setting
 from bench.subjects import upstream
 
-_HERE = Path(__file__).parent
-_NEEDED = ("nginx", "wrk", "h2load", "taskset")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.rows import Row
+
+_NEEDED: Final = ("nginx", "wrk", "h2load", "taskset")
+
+SCENARIOS: Final[dict[str, Callable[[Setting], list[Row]]]] = {
+    "proxying": scenarios.proxying,
+    "access_line": scenarios.access_line,
+    "assertion": scenarios.assertion,
+    "varied": scenarios.varied,
+    "resident": memory.resident,
+    "start": memory.start,
+    "rules": scenarios.rules,
+    "sessions": scenarios.sessions,
+    "idle": memory.idle,
+    "download": memory.download,
+    "others": comparison.others,
+}
 
 
 def main() -> int:
     """Run, print, and write the results when all scenarios ran."""
-    parser = argparse.ArgumentParser(description="Measure Doorward beside bare nginx.")
-    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="only these; writes no results")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure Doorward beside bare nginx."
+    )
+    parser.add_argument(
+        "scenario", nargs="*", help=f"only these, and no results are written: {', '.join(SCENARIOS)}"
+    )
     parser.add_argument("--seconds", type=int, default=5, help="length of each round")
     options = parser.parse_args()
+    unknown = set(options.scenario) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
+    # Debian keeps nginx where a user's PATH often does not look.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin"
     missing = [tool for tool in _NEEDED if shutil.which(tool) is None]
     if missing:
         print(f"bench: not on PATH: {', '.join(missing)} (Debian: nginx-light wrk nghttp2-client util-linux)")
         return 2
-    rows = []
+    # As an installation does; a start that has to compile takes half as long again.
+    compileall.compile_dir(ROOT / "sidecar", quiet=1)
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="doorward-bench-") as name, upstream(Path(name)) as application:
         Path(name).chmod(0o755)
         setting = Setting(Path(name), application.port, options.seconds)
         for scenario in options.scenario or SCENARIOS:
             for row in SCENARIOS[scenario](setting):
-                print(f"{row.figure}: {row.measured} (to reach: {row.goal}) {row.details}", flush=True)
+                print(f"{row.figure}: {row.measured} (to reach: {row.goal or '-'}) {row.details}", flush=True)
                 rows.append(row)
     if not options.scenario:
         when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        (_HERE / "RESULTS.md").write_text(table(rows, when), "utf-8")
-        (_HERE / "results.svg").write_text(chart(rows), "utf-8")
+        (ROOT / "bench" / "RESULTS.md").write_text(table(rows, when), "utf-8")
+        (ROOT / "bench" / "results.svg").write_text(chart(rows), "utf-8")
     return 0
 
 

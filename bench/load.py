@@ -1,8 +1,14 @@
-"""Driving load: wrk for the rate, h2load for latency at a fixed rate; both on the other core."""
+"""Driving load: wrk for the rate, h2load for latency at a fixed rate; both on the other core.
+
+All subjects are sent the same bytes but for the host and the cookie: what a current desktop browser sends
+with a navigation, in its order. wrk's own request would have its fields in the order of a Lua table.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,30 +16,73 @@ from typing import TYPE_CHECKING, Final
 from bench.processes import LOAD_CORE, Subject, cpu_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["BROWSER_HEADERS", "CONNECTIONS", "Cost", "fixed_rate_p99", "measure"]
+__all__ = [
+    "CONNECTIONS",
+    "Cost",
+    "ask",
+    "build_request",
+    "fields_of",
+    "fixed_rate_p99",
+    "measure",
+    "write_script",
+]
 
 CONNECTIONS: Final = 32
 
-# What a current desktop browser sends with a navigation, less Host and Cookie.
-BROWSER_HEADERS: Final = {
-    "User-Agent": (
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537"
+_BEFORE_COOKIE: Final = (
+    ("Connection", "keep-alive"),
+    ("Cache-Control", "max-age=0"),
+    ("sec-ch-ua", '"Chromium";v="131", "Not_A Brand";v="24"'),
+    ("sec-ch-ua-mobile", "?0"),
+    ("sec-ch-ua-platform", '"Linux"'),
+    ("Upgrade-Insecure-Requests", "1"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131",
     ),
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-    "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Cache-Control": "max-age=0",
-    "Sec-Ch-Ua": '"Chromium";v="131", "Not_A Brand";v="24"',
-    "Sec-Ch-Ua-Mobile": "?0",
-    "Sec-Ch-Ua-Platform": '"Linux"',
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Site": "same-origin",
-    "Upgrade-Insecure-Requests": "1",
-}
+    (
+        "Accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    ),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-User", "?1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+)
+
+
+def fields_of(host: str, cookie: str) -> list[tuple[str, str]]:
+    """Return a browser's fields."""
+    return [("Host", host), *_BEFORE_COOKIE, *([("Cookie", cookie)] if cookie else [])]
+
+
+def build_request(host: str, target: str, cookie: str) -> str:
+    """Return a browser's request."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields_of(host, cookie))
+    return f"GET {target} HTTP/1.1\r\n{lines}\r\n"
+
+
+def write_script(path: Path, request: str) -> Path:
+    """Write a wrk script that sends `request` as it is; wrk makes it once."""
+    path.write_text(f"wrk.format = function() return {json.dumps(request)} end\n", "ascii")
+    return path
+
+
+def ask(subject: Subject, request: str) -> str:
+    """Return the answer to `request`, on a connection of its own. Raises RuntimeError unless it is 2xx."""
+    with socket.create_connection(("127.0.0.1", subject.port), 5) as sock:
+        sock.sendall(request.replace("Connection: keep-alive", "Connection: close").encode("ascii"))
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    if not answer.startswith(b"HTTP/1.1 2"):
+        raise RuntimeError(f"{subject.name} answered {answer[:300]!r}")
+    return answer.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +101,12 @@ class Cost:
         return self.user_us + self.system_us
 
 
-def measure(
-    subject: Subject, target: str, headers: Mapping[str, str], *, seconds: int, script: Path | None = None
-) -> Cost:
-    """Load `target` of `subject` for `seconds`. Raises RuntimeError when answers are not 2xx."""
+def measure(subject: Subject, script: Path, *, seconds: int) -> Cost:
+    """Load `subject` with what `script` sends for `seconds`. Raises RuntimeError when answers are errors."""
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    for name, value in headers.items():
-        command += ["-H", f"{name}: {value}"]
-    if script is not None:
-        command += ["-s", str(script)]
     before = cpu_seconds(subject.pids)
     run = subprocess.run(
-        [*command, f"http://127.0.0.1:{subject.port}{target}"],
+        [*command, "-s", str(script), f"http://127.0.0.1:{subject.port}/"],
         capture_output=True, text=True, check=True, timeout=seconds + 60,
     )  # fmt: skip
     after = cpu_seconds(subject.pids)
@@ -85,22 +128,27 @@ def _cost(output: str, user: float, system: float) -> Cost:
 
 
 def fixed_rate_p99(
-    subject: Subject, target: str, headers: Mapping[str, str], *, rate: int, seconds: int, log: Path
+    subject: Subject, target: str, fields: Iterable[tuple[str, str]], *, rate: int, seconds: int, log: Path
 ) -> float:
-    """Return the 99th percentile in milliseconds at `rate` requests a second (h2load over HTTP/1.1)."""
+    """Return the 99th percentile in milliseconds at `rate` requests a second (h2load over HTTP/1.1).
+
+    Raises RuntimeError when answers are errors.
+    """
     log.unlink(missing_ok=True)
     per_client = max(1, rate // CONNECTIONS)
+    count = per_client * CONNECTIONS * seconds
     command = [
         "taskset", "-c", str(LOAD_CORE), "h2load", "--h1", f"--rps={per_client}", f"-c{CONNECTIONS}",
-        f"-n{per_client * CONNECTIONS * seconds}", f"--log-file={log}",
+        f"-n{count}", f"--log-file={log}",
     ]  # fmt: skip
-    for name, value in headers.items():
-        command += ["-H", f"{name}: {value}"]
-    subprocess.run(
+    for name, value in fields:
+        # h2load makes Host of :authority, and would send another one beside ours.
+        command += ["-H", f"{':authority' if name == 'Host' else name}: {value}"]
+    run = subprocess.run(
         [*command, f"http://127.0.0.1:{subject.port}{target}"],
         capture_output=True, text=True, check=True, timeout=seconds + 60,
     )  # fmt: skip
+    if f"status codes: {count} 2xx" not in run.stdout:
+        raise RuntimeError(f"not every answer was good:\n{run.stdout}")
     micros = sorted(int(line.split("\t")[2]) for line in log.read_text("ascii").splitlines() if line)
-    if not micros:
-        raise RuntimeError("h2load logged no request")
     return micros[int(len(micros) * 0.99)] / 1000

@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["LOAD_CORE", "SUBJECT_CORE", "Subject", "cpu_seconds", "free_port", "resident_bytes", "started"]
+__all__ = [
+    "LOAD_CORE",
+    "ROOT",
+    "SUBJECT_CORE",
+    "Subject",
+    "cpu_seconds",
+    "free_port",
+    "resident_bytes",
+    "started",
+]
 
 SUBJECT_CORE = 0
 LOAD_CORE = 1
+ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -55,17 +65,24 @@ def resident_bytes(pids: Sequence[int]) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-    return [int(child) for child in text.split()]
+def _children(pid: int, *, seconds: float = 5.0) -> tuple[int, ...]:
+    """Return the children of `pid`: nginx listens before it has forked the first."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+        if text.strip():
+            return tuple(int(child) for child in text.split())
+        time.sleep(0.005)
+    raise RuntimeError(f"process {pid} started no worker")
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], *, seconds: float = 20.0) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, *, seconds: float = 20.0) -> None:
     """Wait until something accepts on `port`. Raises RuntimeError when the process ends first."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with code {process.returncode} before it accepted")
+            said = log.read_text("utf-8", "replace")[-1000:]
+            raise RuntimeError(f"{process.args!r} ended with code {process.returncode}: {said}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
             return
         time.sleep(0.005)
@@ -80,12 +97,13 @@ def started(
     begin = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+            ["taskset", "-c", str(core), *command],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT,
+        )  # fmt: skip
     try:
-        wait_for_port(port, process)
+        wait_for_port(port, process, log)
         seconds = time.monotonic() - begin
-        pids = tuple(_children(process.pid)) if forks else (process.pid,)
+        pids = _children(process.pid) if forks else (process.pid,)
         yield Subject(name, port, pids, seconds)
     finally:
         process.terminate()

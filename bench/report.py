@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import html
+import os
 import platform
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.scenarios import Row
+    from bench.rows import Row
 
 __all__ = ["chart", "machine", "table"]
 
 _MARK: Final = {True: "reached", False: "**falls short**", None: "for scale"}
 _HEAD: Final = """# Results
 
-Measured {when} on {machine}. Made by `make bench`; every figure of a row comes from one run.
+Measured {when} on {machine}. Made by `make bench`; all figures of a row come from one run.
+[What they mean, and where the time goes](../docs/performance.md).
 
 CPU time is that of the subject's own processes per answered request (user + system, from /proc), one worker
-alone on one core, load and upstream on the other. A ratio is nginx's CPU time divided by ours, median of
-three interleaved rounds, 32 connections, a browser-sized request.
+alone on one core, load and upstream on the other. A ratio is nginx's CPU time divided by the subject's: what
+one core serves, bare nginx = 1. Each is the median of three interleaved rounds, 32 connections, a request of
+a browser with its session among other cookies.
 
 | figure | to reach | measured | | details |
 |---|---|---|---|---|"""
-_BAR: Final = 28
-_WIDTH: Final = 720
-_LABEL: Final = 300
+
+_WIDTH: Final = 760
+_LEFT: Final = 300
+_TOP: Final = 58
+_BAR: Final = 30
+_OWN: Final = "#1f6f5c"
+_OTHER: Final = "#9aa1a9"
+_NGINX: Final = "#5b636d"
 
 
 def machine() -> str:
     """Return the processor and the versions that matter, in a line."""
-    model = "unknown processor"
+    model = "an unknown processor"
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    return f"{model}, Linux {platform.release()}, CPython {platform.python_version()}"
+    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    build = "built with" if "--enable-optimizations" in options else "built without"
+    version = platform.python_version()
+    return (
+        f"{os.cpu_count()} cores of {model}, Linux {platform.release().partition('-')[0]},"
+        f" CPython {version} ({build} profile-guided optimisation)"
+    )
 
 
 def table(rows: Sequence[Row], when: str) -> str:
@@ -45,33 +60,42 @@ def table(rows: Sequence[Row], when: str) -> str:
     lines = [_HEAD.format(when=when, machine=machine())]
     for row in rows:
         cells = (row.figure, row.goal, row.measured, _MARK[row.is_reached], row.details)
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def chart(rows: Sequence[Row]) -> str:
-    """Return a bar chart of the ratios, nginx = 1, as SVG."""
-    bars = [("nginx proxy_pass, no authentication", 1.0)]
-    bars += [(row.figure, row.ratio) for row in rows if row.ratio is not None]
-    scale = (_WIDTH - _LABEL - 70) / max(value for _, value in bars)
-    height = _BAR * len(bars) + 40
+    """Return a bar chart of the ratios, nginx = 1, as SVG: ours first, then the others', each by length."""
+    bars = [(row.bar, row.ratio, _is_other(row.bar)) for row in rows if row.ratio is not None]
+    bars.sort(key=lambda bar: (bar[2], -bar[1]))
+    scale = (_WIDTH - _LEFT - 60) / max(1.0, *(value for _, value, _ in bars))
+    height = _TOP + _BAR * (len(bars) + 1) + 16
+    one = _LEFT + scale
     parts = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" role="img" '
-            'font-family="system-ui, sans-serif" font-size="13">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
+            f' viewBox="0 0 {_WIDTH} {height}" role="img" font-family="system-ui, sans-serif" font-size="13">'
         ),
-        "<title>Requests per CPU second, bare nginx = 1</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
-        '<text x="12" y="22" font-weight="600">Requests per CPU second, bare nginx = 1</text>',
+        "<title>Requests per second of one core's CPU time, bare nginx = 1</title>",
+        f'<rect width="{_WIDTH}" height="{height}" rx="8" fill="#fff"/>',
+        '<text x="16" y="26" font-size="15" font-weight="600" fill="#1c2b27">What one core serves</text>',
+        '<text x="16" y="45" fill="#5b636d">Requests per CPU second, bare nginx = 1; longer is better</text>',
+        f'<path d="M{one:.1f} {_TOP - 4}V{height - 10}" stroke="#c9ced3" stroke-dasharray="3 3"/>',
     ]
-    for number, (label, value) in enumerate(bars):
-        y = 34 + number * _BAR
-        is_peer = number == 0 or "oauth2-proxy" in label or "Envoy" in label
-        colour = "#8a8f98" if is_peer else "#1f6f5c"
-        length = value * scale
-        parts += [
-            f'<text x="{_LABEL - 8}" y="{y + 17}" text-anchor="end">{html.escape(label)}</text>',
-            f'<rect x="{_LABEL}" y="{y + 4}" width="{length:.1f}" height="18" rx="3" fill="{colour}"/>',
-            f'<text x="{_LABEL + length + 6:.1f}" y="{y + 17}">{value:.2f}</text>',
-        ]
+    for number, (label, value, is_other) in enumerate([("nginx, no authentication", 1.0, None), *bars]):
+        colour = _NGINX if is_other is None else _OTHER if is_other else _OWN
+        parts += _bar(label, value, colour, _TOP + number * _BAR, scale)
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _is_other(bar: str) -> bool:
+    return not bar.startswith("Doorward")
+
+
+def _bar(label: str, value: float, colour: str, y: int, scale: float) -> list[str]:
+    length = value * scale
+    return [
+        f'<text x="{_LEFT - 10}" y="{y + 19}" text-anchor="end" fill="#1c2b27">{html.escape(label)}</text>',
+        f'<rect x="{_LEFT}" y="{y + 5}" width="{length:.1f}" height="20" rx="3" fill="{colour}"/>',
+        f'<text x="{_LEFT + length + 7:.1f}" y="{y + 19}" fill="#1c2b27">{value:.2f}</text>',
+    ]

@@ -1,297 +1,209 @@
-"""What is measured: each scenario returns rows for the table."""
+"""What a request costs: each scenario returns rows for the table."""
 
 from __future__ import annotations
 
-import socket
 import statistics
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from bench.load import BROWSER_HEADERS, Cost, fixed_rate_p99, measure
+from bench.load import Cost, ask, build_request, fields_of, fixed_rate_p99, measure, write_script
 from bench.processes import resident_bytes
+from bench.rows import MIB, ROUNDS, Row, Setting, compare, flat, interleaved, median
 from bench.sessions import cookie_headers
 from bench.subjects import bare_nginx, doorward, doorward_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bench.processes import Subject
 
-__all__ = ["SCENARIOS", "Row", "Setting"]
+__all__ = ["access_line", "assertion", "browser", "proxying", "rules", "sessions", "varied"]
 
-ROUNDS: Final = 3
-MIB: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table. `is_reached` None: for comparison only, there is no figure to reach."""
-
-    figure: str
-    goal: str
-    measured: str
-    details: str
-    is_reached: bool | None
-    ratio: float | None = None
+_TARGET: Final = "/reports/2026?page=2"
+_SESSIONS: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What every scenario needs: a scratch folder, the upstream, seconds for each round."""
-
-    folder: Path
-    upstream_port: int
-    seconds: int
-
-
-type Probe = Callable[[], Cost]
-
-
-def _interleaved(*probes: Probe) -> list[list[Cost]]:
-    """Run the probes in turn, `ROUNDS` times, so that a machine's moods fall on all of them."""
-    rounds = [[probe() for probe in probes] for _ in range(ROUNDS)]
-    return [list(costs) for costs in zip(*rounds, strict=True)]
-
-
-def _median(costs: list[Cost], name: str) -> float:
-    return float(statistics.median(getattr(cost, name) for cost in costs))
-
-
-def _describe(name: str, costs: list[Cost]) -> str:
-    user, system = _median(costs, "user_us"), _median(costs, "system_us")
-    return f"{name} {user + system:.1f} us ({user:.1f} user + {system:.1f} system)"
-
-
-def _compare(figure: str, goal: float, nginx: list[Cost], ours: list[Cost], name: str = "Doorward") -> Row:
-    ratio = statistics.median(n.cpu_us / o.cpu_us for n, o in zip(nginx, ours, strict=True))
-    rate = statistics.median(o.rate / n.rate for n, o in zip(nginx, ours, strict=True))
-    details = f"{_describe('nginx', nginx)}; {_describe(name, ours)}; rate ratio {rate:.2f}"
-    errors = sum(cost.errors for cost in ours)
-    if errors:
-        details += f"; {errors} socket errors"
-    return Row(figure, f">= {goal}", f"{ratio:.2f}", details, ratio >= goal and not errors, ratio)
-
-
-def _headers_for(subject: Subject, setting: Setting) -> dict[str, str]:
-    """Return a browser's headers with a session of `subject`: its cookie's name carries the port."""
-    yaml = doorward_yaml(subject.port, setting.upstream_port, {})
+def browser(
+    subject: Subject, setting: Setting, target: str = _TARGET, *, options: Mapping[str, str] | None = None
+) -> str:
+    """Return the request of a browser with a session of `subject`, whose cookie's name carries the port."""
+    yaml = doorward_yaml(subject.port, setting.upstream_port, options or {})
     cookie = cookie_headers(yaml, setting.folder / "bench.yaml", 1)[0]
-    return {"Host": f"localhost:{subject.port}", **BROWSER_HEADERS, "Cookie": cookie}
+    return build_request(f"localhost:{subject.port}", target, cookie)
 
 
-def _warm(subject: Subject, headers: Mapping[str, str], target: str = "/") -> None:
-    measure(subject, target, headers, seconds=1)
+def warmed(subject: Subject, script: Path, request: str) -> None:
+    """See that `request` is answered, and let the memories of `subject` fill."""
+    ask(subject, request)
+    measure(subject, script, seconds=1)
+
+
+def _against_nginx(
+    setting: Setting,
+    figure: str,
+    goal: float,
+    bar: str,
+    options: Mapping[str, str],
+    *,
+    access_log: bool = False,
+) -> Row:
+    name = figure.replace(" ", "-").replace("/", "-")
+    with (
+        bare_nginx(setting.folder, setting.upstream_port, access_log=access_log) as nginx,
+        doorward(setting.folder, setting.upstream_port, name, options) as ours,
+    ):
+        request = browser(ours, setting)
+        script = write_script(setting.folder / f"{name}.lua", request)
+        warmed(nginx, script, request)
+        warmed(ours, script, request)
+        base, proxy = interleaved(
+            lambda: measure(nginx, script, seconds=setting.seconds),
+            lambda: measure(ours, script, seconds=setting.seconds),
+        )
+    return compare(figure, goal, base, proxy, bar)
 
 
 def proxying(setting: Setting) -> list[Row]:
-    """Compare the reverse proxy, the auth endpoint, latency and memory in one go."""
-    rows: list[Row] = []
+    """Compare the reverse proxy, the auth endpoint and latency in one go."""
     with (
         bare_nginx(setting.folder, setting.upstream_port) as nginx,
         doorward(setting.folder, setting.upstream_port) as ours,
     ):
-        headers = _headers_for(ours, setting)
-        _warm(nginx, headers)
-        _warm(ours, headers)
-        _warm(ours, headers, "/oauth2/auth")
+        page, auth = browser(ours, setting), browser(ours, setting, "/oauth2/auth")
+        page_script = write_script(setting.folder / "page.lua", page)
+        auth_script = write_script(setting.folder / "auth.lua", auth)
+        warmed(nginx, page_script, page)
+        warmed(ours, page_script, page)
+        warmed(ours, auth_script, auth)
         seconds = setting.seconds
-        base, proxy, auth = _interleaved(
-            lambda: measure(nginx, "/reports/2026?page=2", headers, seconds=seconds),
-            lambda: measure(ours, "/reports/2026?page=2", headers, seconds=seconds),
-            lambda: measure(ours, "/oauth2/auth", headers, seconds=seconds),
+        base, proxy, authorized = interleaved(
+            lambda: measure(nginx, page_script, seconds=seconds),
+            lambda: measure(ours, page_script, seconds=seconds),
+            lambda: measure(ours, auth_script, seconds=seconds),
         )
-        rows.append(_compare("reverse proxy, logged in, access log off", 0.65, base, proxy))
-        rows.append(_compare("/oauth2/auth, logged in", 1.3, base, auth))
-        rows.append(_latency(setting, nginx, ours, headers, proxy))
-        memory = resident_bytes(ours.pids) / MIB
-        rows.append(
-            Row("RSS of one worker after load", "<= 64 MiB", f"{memory:.1f} MiB", "", memory <= 64, None)
-        )
-    return rows
+        return [
+            compare("reverse proxy, logged in, access log off", 0.65, base, proxy, "Doorward"),
+            compare("/oauth2/auth, logged in", 1.3, base, authorized, "Doorward, /oauth2/auth alone"),
+            _latency(setting, nginx, ours, page, proxy),
+        ]
 
 
-def _latency(
-    setting: Setting, nginx: Subject, ours: Subject, headers: Mapping[str, str], proxy: list[Cost]
-) -> Row:
-    rate = int(_median(proxy, "rate") / 2)
+def _latency(setting: Setting, nginx: Subject, ours: Subject, request: str, proxy: list[Cost]) -> Row:
+    rate = int(median(proxy, "rate") / 2)
+    cookie = request.partition("Cookie: ")[2].strip()
+    fields = fields_of(f"localhost:{ours.port}", cookie)
     log = setting.folder / "h2load.log"
-    pairs = [
-        (
-            fixed_rate_p99(nginx, "/", headers, rate=rate, seconds=setting.seconds, log=log),
-            fixed_rate_p99(ours, "/", headers, rate=rate, seconds=setting.seconds, log=log),
-        )
-        for _ in range(ROUNDS)
-    ]
+
+    def p99(subject: Subject) -> float:
+        return fixed_rate_p99(subject, _TARGET, fields, rate=rate, seconds=setting.seconds, log=log)
+
+    pairs = [(p99(nginx), p99(ours)) for _ in range(ROUNDS)]
     theirs = statistics.median(pair[0] for pair in pairs)
     own = statistics.median(pair[1] for pair in pairs)
     ratio = statistics.median(pair[1] / pair[0] for pair in pairs)
     details = f"at {rate} requests/s: nginx {theirs:.2f} ms, Doorward {own:.2f} ms"
-    return Row("p99 at half our peak load", "<= 2 x nginx", f"{ratio:.2f} x", details, ratio <= 2, None)
+    return Row("p99 at half our peak load", "<= 2 x nginx", f"{ratio:.2f} x", details, ratio <= 2)
 
 
 def access_line(setting: Setting) -> list[Row]:
     """Compare with an access line for each request on both sides."""
-    options = {"log": "{access: true, format: json}"}
-    with (
-        bare_nginx(setting.folder, setting.upstream_port, access_log=True) as nginx,
-        doorward(setting.folder, setting.upstream_port, "doorward-logged", options) as ours,
-    ):
-        headers = _headers_for(ours, setting)
-        _warm(ours, headers)
-        base, proxy = _interleaved(
-            lambda: measure(nginx, "/", headers, seconds=setting.seconds),
-            lambda: measure(ours, "/", headers, seconds=setting.seconds),
-        )
-    return [_compare("the same with an access line on both sides", 0.50, base, proxy)]
+    options = {"log": "{access: true}"}
+    figure = "the same, an access line on both sides"
+    bar = "Doorward, an access line on both sides"
+    return [_against_nginx(setting, figure, 0.50, bar, options, access_log=True)]
 
 
 def assertion(setting: Setting) -> list[Row]:
     """Compare with the signed assertion on."""
     from bench.keys import assertion_option
 
+    figure, bar = "the same, signed assertion on", "Doorward, signed assertion"
+    return [_against_nginx(setting, figure, 0.60, bar, assertion_option())]
+
+
+def varied(setting: Setting) -> list[Row]:
+    """Compare when no request and no answer is like the one before, so that nothing is known again."""
+    from bench.scripts import write_varied_script
+
     with (
         bare_nginx(setting.folder, setting.upstream_port) as nginx,
-        doorward(setting.folder, setting.upstream_port, "doorward-assertion", assertion_option()) as ours,
+        doorward(setting.folder, setting.upstream_port, "doorward-varied") as ours,
     ):
-        headers = _headers_for(ours, setting)
-        _warm(ours, headers)
-        base, proxy = _interleaved(
-            lambda: measure(nginx, "/", headers, seconds=setting.seconds),
-            lambda: measure(ours, "/", headers, seconds=setting.seconds),
+        request = browser(ours, setting, "/")
+        script = write_varied_script(setting.folder / "varied.lua", request)
+        warmed(nginx, script, request)
+        warmed(ours, script, request)
+        base, proxy = interleaved(
+            lambda: measure(nginx, script, seconds=setting.seconds),
+            lambda: measure(ours, script, seconds=setting.seconds),
         )
-    return [_compare("the same with the signed assertion on", 0.60, base, proxy)]
-
-
-def start(setting: Setting) -> list[Row]:
-    """Measure the time from the command to the first accepted connection."""
-    times = []
-    for number in range(5):
-        with doorward(setting.folder, setting.upstream_port, f"doorward-start-{number}") as ours:
-            times.append(ours.start_seconds)
-    seconds = statistics.median(times)
-    details = f"of {len(times)} starts: {min(times):.2f} to {max(times):.2f} s"
-    return [Row("start until it accepts", "<= 0.5 s", f"{seconds:.2f} s", details, seconds <= 0.5, None)]
+    figure = "the same, each request and answer unlike the last"
+    return [compare(figure, None, base, proxy, "Doorward, no two requests alike")]
 
 
 def rules(setting: Setting) -> list[Row]:
     """Compare 10,000 rules (most with a wildcard in the middle) with 10, on distinct paths."""
     from bench.scripts import rule_lines, write_path_script
 
-    script = write_path_script(setting.folder / "paths.lua")
     with (
         doorward(setting.folder, setting.upstream_port, "doorward-10", {"access": rule_lines(10)}) as few,
         doorward(
             setting.folder, setting.upstream_port, "doorward-10000", {"access": rule_lines(10_000)}
         ) as many,
     ):
-        few_headers, many_headers = _headers_for(few, setting), _headers_for(many, setting)
-        seconds = setting.seconds
-        ten, thousands = _interleaved(
-            lambda: measure(few, "/", few_headers, seconds=seconds, script=script),
-            lambda: measure(many, "/", many_headers, seconds=seconds, script=script),
+        scripts = []
+        for number, subject in enumerate((few, many)):
+            script = setting.folder / f"paths-{number}.lua"
+            scripts.append(write_path_script(script, browser(subject, setting, "/")))
+            ask(subject, browser(subject, setting, "/w/x"))
+        ten, thousands = interleaved(
+            lambda: measure(few, scripts[0], seconds=setting.seconds),
+            lambda: measure(many, scripts[1], seconds=setting.seconds),
         )
-    return [_flat("10,000 rules instead of 10, random distinct paths", ten, thousands)]
+    return [flat("10,000 rules instead of 10, random distinct paths", ten, thousands)]
 
 
 def sessions(setting: Setting) -> list[Row]:
-    """Compare 100,000 sessions going round with one."""
+    """Compare 100,000 sessions going round with one, with ten, and with a memory too small for them.
+
+    Where sessions go round, each request of a connection is another person's, so that the connection's fields
+    are read anew each time. What that costs is in the first row; the second shows what the number costs.
+    """
     from bench.scripts import write_cookie_script
 
-    with doorward(setting.folder, setting.upstream_port, "doorward-sessions") as ours:
-        headers = _headers_for(ours, setting)
-        yaml = doorward_yaml(ours.port, setting.upstream_port, {})
-        rest = {name: value for name, value in headers.items() if name != "Cookie"}
-        seconds = setting.seconds
+    folder, upstream_port, seconds = setting.folder, setting.upstream_port, setting.seconds
+    with (
+        doorward(folder, upstream_port, "doorward-sessions", {"limits": "{session_memory: 1GiB}"}) as large,
+        doorward(folder, upstream_port, "doorward-small", {"limits": "{session_memory: 8MiB}"}) as small,
+    ):
 
-        def script(count: int) -> Path:
-            cookies = cookie_headers(yaml, setting.folder / "bench.yaml", count)
-            return write_cookie_script(setting.folder / f"cookies-{count}.lua", cookies)
+        def script(subject: Subject, cookies: Sequence[str]) -> Path:
+            host = f"localhost:{subject.port}"
+            for cookie in (cookies[0], cookies[-1]):
+                ask(subject, build_request(host, "/", cookie))
+            path = folder / f"cookies-{subject.port}-{len(cookies)}.lua"
+            return write_cookie_script(path, build_request(host, "/", ""), cookies)
 
-        single, some, many = script(1), script(1000), script(100_000)
-        one, hits, misses = _interleaved(
-            lambda: measure(ours, "/", rest, seconds=seconds, script=single),
-            lambda: measure(ours, "/", rest, seconds=seconds, script=some),
-            lambda: measure(ours, "/", rest, seconds=seconds, script=many),
+        def cookies_for(subject: Subject) -> list[str]:
+            yaml = doorward_yaml(subject.port, upstream_port, {})
+            return cookie_headers(yaml, folder / "bench.yaml", _SESSIONS)
+
+        cookies = cookies_for(large)
+        single, ten, many = (script(large, cookies[:count]) for count in (1, 10, _SESSIONS))
+        too_many = script(small, cookies_for(small))
+        opened = 0
+        while opened < 1.2 * _SESSIONS:  # a run begins where it likes, so some would be left out
+            opened += measure(large, many, seconds=40).requests
+        one, few, hits, misses = interleaved(
+            lambda: measure(large, single, seconds=seconds),
+            lambda: measure(large, ten, seconds=seconds),
+            lambda: measure(large, many, seconds=seconds),
+            lambda: measure(small, too_many, seconds=seconds),
         )
-        memory = resident_bytes(ours.pids) / MIB
-    fits = _flat("1,000 sessions going round (all remembered) instead of 1", one, hits)
-    round_about = _flat("100,000 sessions going round instead of 1", one, misses)
-    return [fits, replace(round_about, details=f"{round_about.details}; RSS then {memory:.0f} MiB")]
-
-
-def _flat(figure: str, small: list[Cost], large: list[Cost]) -> Row:
-    ratio = statistics.median(b.cpu_us / a.cpu_us for a, b in zip(small, large, strict=True))
-    details = f"{_describe('small', small)}; {_describe('large', large)}"
-    return Row(figure, "<= 1.15 x", f"{ratio:.2f} x", details, ratio <= 1.15, None)
-
-
-def idle(setting: Setting) -> list[Row]:
-    """Measure what 5,000 idle connections cost, each after one request."""
-    count = 5000
-    with doorward(setting.folder, setting.upstream_port, "doorward-idle") as ours:
-        headers = _headers_for(ours, setting)
-        text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"GET / HTTP/1.1\r\n{text}\r\n".encode()
-        _warm(ours, headers)
-        before = resident_bytes(ours.pids)
-        sockets = []
-        try:
-            for _ in range(count):
-                sock = socket.create_connection(("127.0.0.1", ours.port), 5)
-                sock.sendall(request)
-                if not sock.recv(65536).startswith(b"HTTP/1.1 200"):
-                    raise RuntimeError("an idle connection's first request was not answered 200")
-                sockets.append(sock)
-            each = (resident_bytes(ours.pids) - before) / count / 1024
-        finally:
-            for sock in sockets:
-                sock.close()
-    return [Row("5,000 idle connections", "<= 12 KiB each", f"{each:.1f} KiB", "", each <= 12, None)]
-
-
-def download(setting: Setting) -> list[Row]:
-    """Measure memory while 1 GiB goes down to a reader slower than the upstream."""
-    size = 1 << 30
-    place = setting.folder / "upstream" / "files" / "big"
-    with place.open("wb") as file:
-        file.truncate(size)
-    with doorward(setting.folder, setting.upstream_port, "doorward-download") as ours:
-        headers = _headers_for(ours, setting)
-        _warm(ours, headers)
-        text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        before = peak = resident_bytes(ours.pids)
-        received = reads = 0
-        with socket.create_connection(("127.0.0.1", ours.port), 5) as sock:
-            sock.sendall(f"GET /files/big HTTP/1.1\r\n{text}Connection: close\r\n\r\n".encode())
-            while chunk := sock.recv(1 << 20):
-                received += len(chunk)
-                reads += 1
-                if reads % 64 == 0:
-                    time.sleep(0.002)
-                    peak = max(peak, resident_bytes(ours.pids))
-    grown = (peak - before) / MIB
-    is_whole = received > size
-    details = f"{received} bytes arrived" if is_whole else f"broken off after {received} bytes"
-    return [
-        Row(
-            "1 GiB down past a slow reader",
-            "<= 16 MiB more",
-            f"{grown:.1f} MiB",
-            details,
-            is_whole and grown <= 16,
-        )
-    ]
-
-
-SCENARIOS: Final[dict[str, Callable[[Setting], list[Row]]]] = {
-    "proxying": proxying,
-    "access_line": access_line,
-    "assertion": assertion,
-    "start": start,
-    "rules": rules,
-    "sessions": sessions,
-    "idle": idle,
-    "download": download,
-}
+        memory = resident_bytes(large.pids) / MIB
+    known = flat("100,000 sessions going round instead of 1", one, hits)
+    known = replace(known, details=f"{known.details}; RSS then {memory:.0f} MiB")
+    number = flat("100,000 sessions going round instead of 10 going round", few, hits)
+    missed = flat("the same 100,000 in a memory of 8 MiB, each opened anew, instead of 1", one, misses, None)
+    return [known, number, missed]

@@ -30,14 +30,16 @@ http {{
 """
 _UPSTREAM: Final = """
   server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{answer}"; }}
+    location /varied/ {{ add_header X-Request-Id $request_id; return 200 "{answer}"; }}
     location /files/ {{ alias {folder}/files/; }} }}
 """
 _PROXY: Final = """
   upstream app {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto https; }} }}
+      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-Proto http; }} }}
 """
 
 
@@ -69,7 +71,8 @@ def bare_nginx(folder: Path, upstream_port: int, *, access_log: bool = False) ->
     port = free_port()
     body = _PROXY.format(port=port, upstream=upstream_port)
     name = "nginx-logged" if access_log else "nginx"
-    log = str(folder / "nginx-access.log") if access_log else "off"
+    # Written by the batch, as ours is.
+    log = f"{folder}/nginx-access.log combined buffer=16k flush=1s" if access_log else "off"
     with _nginx(folder, name, body, port, core=0, access_log=log) as subject:
         yield subject
 
@@ -91,7 +94,10 @@ def doorward_yaml(port: int, upstream_port: int, options: Mapping[str, str]) -> 
 
 @contextlib.contextmanager
 def doorward(
-    folder: Path, upstream_port: int, name: str = "doorward", options: Mapping[str, str] | None = None
+    folder: Path,
+    upstream_port: int,
+    name: str = "doorward",
+    options: Mapping[str, str] | None = None,
 ) -> Iterator[Subject]:
     """Run Doorward with one worker."""
     port = free_port()
@@ -100,6 +106,7 @@ def doorward(
     conf = place / "doorward.yaml"
     conf.write_text(doorward_yaml(port, upstream_port, options or {}), "utf-8")
     conf.chmod(0o600)
-    command = [str(Path(sys.executable).parent / "doorward"), "run", "--config", str(conf)]
+    # The code beside this file, whichever checkout the environment has installed.
+    command = [sys.executable, "-m", "sidecar", "run", "--config", str(conf)]
     with started(name, command, port, log=place / "out.log") as subject:
         yield subject

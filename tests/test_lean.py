@@ -9,13 +9,14 @@ import pytest
 
 from sidecar.lean import without
 
-# Nothing of these serves a request; structlog and httpx would load them because they are installed.
-_UNUSED = ("rich", "pygments", "click", "h2", "typer")
+# Nothing of these serves a request. structlog and httpx would load some because they are installed; the
+# configuration, which needs others, is read by another process.
+_UNUSED = ("rich", "pygments", "click", "h2", "typer", "pydantic", "yaml")
 
 _SERVE = """
 import asyncio, sys
 from pathlib import Path
-from sidecar.config import load_text
+from sidecar.supervisor.apart import compile_apart
 from sidecar.supervisor.serving import Serving, build_state, build_surroundings
 from sidecar.coordination import LocalCoordinator
 
@@ -30,7 +31,7 @@ access: [{allow: authenticated}]
 
 async def main():
     state = build_state(build_surroundings())
-    runtime = load_text(TEXT, Path("/nowhere/doorward.yaml"), {})
+    runtime = compile_apart(TEXT, Path("/nowhere/doorward.yaml"), {})
     coordinator = LocalCoordinator(state.revocations.add, state.surroundings.clock)
     serving = Serving(runtime, state, coordinator)
     await serving.start()

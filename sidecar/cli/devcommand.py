@@ -56,9 +56,7 @@ _Engine = Annotated[
     Literal["express", "interception"] | None,
     typer.Option(help="What carries the bytes: interception (mitmproxy) if not named."),
 ]
-_Inspect = Annotated[
-    bool, typer.Option("--inspect", help="Show every step in mitmweb's view.")
-]
+_Inspect = Annotated[bool, typer.Option("--inspect", help="Show every step in mitmweb's view.")]
 _Record = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write each request and its decision to a new file of flows."),

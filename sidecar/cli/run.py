@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,23 +25,23 @@ _WHY = {
     errno.ENOENT: "its folder does not exist; make it, or change {key}",
     errno.EEXIST: "a file that is no socket is there; remove it, or change {key}",
 }
+_MAX_FILES = 1 << 20
 _INTERRUPTED = 130  # what shells say of a process that Ctrl-C ended
 
 
 def run(config: Path) -> int:
     """Serve until SIGTERM or SIGINT. Returns 0, 1 (can't serve) or 2 (the configuration can't be used)."""
-    from sidecar.config import load_text, read_config
     from sidecar.core.errors import ConfigurationError
+    from sidecar.supervisor.apart import read_apart
 
     try:
-        text = read_config(config)
-        runtime = load_text(text, config, os.environ)
+        runtime, text = read_apart(config, os.environ, _load_serving)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person meets at the terminal
         return 2
     try:
         return _serve(runtime, text, config)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return _INTERRUPTED  # a second Ctrl-C: whoever waits for the drain has waited enough
     except OSError as error:
         print(_refusal(error, runtime), file=sys.stderr)  # noqa: T201
@@ -53,7 +55,27 @@ def _refusal(error: OSError, runtime: Runtime) -> str:
     return f"doorward: can't listen on {error.filename or runtime.listen}: {why}"
 
 
+def _raise_file_limit() -> None:
+    """Take as many open files as we may; workers inherit it.
+
+    The usual soft limit of 1,024 is there for programs that use select(). It would be used up long before
+    `limits.connections` keeps anybody out, and then the upstream can't be reached either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _load_serving() -> None:
+    """Import what one serving process needs."""
+    import uvloop  # noqa: F401
+
+    import sidecar.supervisor.single  # noqa: F401
+
+
 def _serve(runtime: Runtime, text: str, config: Path) -> int:
+    _raise_file_limit()
     if runtime.workers == 1:
         from sidecar.engines import express
         from sidecar.supervisor.single import serve_alone

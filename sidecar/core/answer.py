@@ -13,6 +13,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.hygiene import nominated_names, without_nominated
+from sidecar.core.recurring import Recurring
 
 if TYPE_CHECKING:
     from sidecar.core.decision import Finish
@@ -73,37 +74,22 @@ _DIRECTIVE: Final = re.compile(rb'[^",\s][^",]*(?:"[^"]*"[^",]*)*')
 _SHARED_DIRECTIVES: Final = frozenset({b"public", b"private", b"s-maxage"})
 
 
-class _Kinds:
-    """The kind of each name by its exact bytes, bounded."""
-
-    __slots__ = ("known",)
-
-    def __init__(self) -> None:
-        self.known: dict[bytes, int] = {}
-
-    def kind(self, name: bytes) -> int:
-        kind = _KINDS.get(name.lower(), _KEEP)
-        if len(name) <= _MAX_REMEMBERED_BYTES:
-            if len(self.known) >= _MAX_REMEMBERED:
-                self.known.clear()
-            self.known[name] = kind
-        return kind
+def _kind(name: bytes) -> int:
+    return _KINDS.get(name.lower(), _KEEP)
 
 
-_kinds: Final = _Kinds()
+_kinds: Final = Recurring(_kind, entries=_MAX_REMEMBERED, max_bytes=_MAX_REMEMBERED_BYTES)
 
 
 def finish_answer(finish: Finish, status: int, headers: list[HeaderPair]) -> AnswerHead:
     """Return what of an answer's head reaches the downstream."""
-    known = _kinds.known.get
     kept: list[HeaderPair] = []
     connection: list[bytes] = []
+    kinds, keep = _kinds, kept.append
     for pair in headers:
-        kind = known(pair[0])
-        if kind is None:
-            kind = _kinds.kind(pair[0])
-        if kind == _KEEP or (kind == _SET_COOKIE and not _sets_own(finish.own_cookie_names, pair[1])):
-            kept.append(pair)
+        kind = kinds[pair[0]]
+        if not kind or (kind == _SET_COOKIE and not _sets_own(finish.own_cookie_names, pair[1])):
+            keep(pair)
         elif kind == _CONNECTION and pair[1] not in {b"close", b"keep-alive"}:
             connection.append(pair[1])
     if connection:

@@ -27,10 +27,11 @@ _MAX_MEMBERSHIPS: Final = 5000
 
 
 def build_identity(claims: VerifiedClaims, provider: Provider, kept_claims: tuple[str, ...]) -> Identity:
-    """Return who the claims speak of. Raises InvalidToken, with one of these codes:
+    """Return who the claims speak of.
 
-    email_not_verified (the provider says the address is not the user's, and it is required to be; A9),
-    user_missing (none of the claims that name the user is there), too_many_groups, sub_invalid.
+    Raises InvalidToken with one of these codes: email_not_verified (the provider says the address is not the
+    user's, and it is required to be; A9), user_missing (none of the claims that name the user is there),
+    too_many_groups, sub_invalid.
     """
     names = provider.claims
     email = _email(claims, provider)

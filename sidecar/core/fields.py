@@ -15,7 +15,8 @@ from sidecar.core.http import header_values
 if TYPE_CHECKING:
     from sidecar.core.forwarded import Forwarded
     from sidecar.core.http import HeaderPair, RequestHead
-    from sidecar.core.plan import Plan, RouteEntry, SitePlan
+    from sidecar.core.plan import Plan, RouteEntry, SitePlan, Way
+    from sidecar.core.recurring import Recurring
     from sidecar.core.sessioncache import CachedSession
 
 __all__ = ["Fields", "find_site", "read_fields", "single_host"]
@@ -28,7 +29,8 @@ class Fields:
     is known of where the head comes from. `entry` is the session that the cookies were found to hold (it is
     still to be asked whether it goes on), `others` what was left of them then without ours. `outgoing` is
     `kept` with those cookies, as it goes out on `route`: the same list each time, so that an engine may know
-    its bytes. A plain slots class because one is made for each head.
+    its bytes. `ways` is what targets mean for `method`. A plain slots class because one is made for each
+    head.
     """
 
     __slots__ = (
@@ -38,10 +40,12 @@ class Fields:
         "has_upgrade",
         "host",
         "kept",
+        "method",
         "others",
         "outgoing",
         "route",
         "site",
+        "ways",
     )
 
     def __init__(
@@ -63,6 +67,13 @@ class Fields:
         self.others: bytes | None = None
         self.outgoing: list[HeaderPair] | None = None
         self.route: RouteEntry | None = None
+        self.method = b""
+        self.ways: Recurring[Way]
+
+    def choose(self, method: bytes) -> None:
+        """Have `ways` be those of a method that is passed on."""
+        self.ways = self.site.ways(self.host, method)
+        self.method = method
 
     def leave_by(self, route: RouteEntry, others: bytes | None) -> list[HeaderPair]:
         """Return the fields that go upstream on `route`; `others` are the cookies that are not ours."""

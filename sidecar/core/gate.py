@@ -31,8 +31,7 @@ from sidecar.core.errors import BadRequest
 from sidecar.core.fields import Fields, find_site, read_fields, single_host
 from sidecar.core.hosts import is_loopback_name, parse_authority
 from sidecar.core.http import NO_STORE, Response
-from sidecar.core.navigation import SAFE_METHODS, is_navigation, is_same_origin
-from sidecar.core.paths import parse_target
+from sidecar.core.navigation import is_navigation, is_same_origin
 from sidecar.core.plan import Grant, PreparedAnswer
 from sidecar.core.sessioncookie import recall
 from sidecar.core.visit import AUTH, Visit
@@ -50,24 +49,24 @@ __all__ = ["decide"]
 # CONNECT is a tunnel past every rule; TRACE would echo the fields that we add (S55).
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _READS: Final = frozenset({b"GET", b"HEAD"})
+_FIELDS: Final = "fields"  # in a head's memo
 
 
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
     """Decide what happens with the request of `head`. Raises nothing for what a peer sends."""
-    plan = state.plans.of(runtime)
     memo = head.memo
-    fields = memo.get(plan) if memo else None
+    fields = memo.get(_FIELDS) if memo else None
     site: SitePlan | None = None
     decision: Decision
     try:
-        if not isinstance(fields, Fields):
+        if not isinstance(fields, Fields) or fields.site.runtime is not runtime:
+            plan = state.plans.of(runtime)
             site = find_site(plan, head)
             if site is None:
                 return _unknown_host(plan, head)
             fields = read_fields(site, head)
             if memo is not None:
-                memo.clear()
-                memo[plan] = fields
+                memo[_FIELDS] = fields
         site = fields.site
         head.client_ip = fields.forwarded.client_ip
         decision = _decide(fields, runtime, state, head)
@@ -83,32 +82,33 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
 
 def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -> Decision:
     site, method = fields.site, head.method
-    if method in _REFUSED_METHODS:
-        return refusals.refuse(site.site, "method_refused", 405, head.request_id, head)
-    parsed = parse_target(head.target)
+    if fields.method != method:
+        if method in _REFUSED_METHODS:
+            return refusals.refuse(site.site, "method_refused", 405, head.request_id, head)
+        fields.choose(method)
+    way = fields.ways[head.target]
+    parsed = way.parsed
     if parsed.authority is not None:
         _check_authority(parsed.authority, fields.host)
-    readings = parsed.readings
     now = state.surroundings.clock()
-    if len(readings) > 1 or readings[0].startswith(site.prefix) or readings[0] in site.own_paths:
-        endpoint = site.endpoint(readings)
-        if endpoint is not None:
-            prepared = _prepared_answer(fields, state, now) if endpoint == AUTH and method in _READS else None
-            return prepared or Visit(fields, runtime, state, head, parsed, now).serve(endpoint)
-    rules = site.site.rules.rules_for(fields.host, readings, method)
+    endpoint, rule = way.endpoint, way.rule
+    if endpoint is not None:
+        prepared = _prepared_answer(fields, state, now) if endpoint == AUTH and method in _READS else None
+        return prepared or Visit(fields, runtime, state, head, parsed, now).serve(endpoint)
     if (
-        len(rules) == 1
+        rule is not None
         and not fields.has_upgrade
-        and (method in SAFE_METHODS or is_same_origin(site.site, head))
+        and (way.is_safe or is_same_origin(site.site, head))
         and (entry := _session_entry(fields, state, now)) is not None
     ):
-        grant = entry.grants.get(id(rules[0]))
+        grant = entry.grants.get(way.key)
+        route = way.route
         if (
             isinstance(grant, Grant)
-            and grant.rule is rules[0]
+            and grant.rule is rule
             and grant.forwarded is fields.forwarded
             and now < grant.until
-            and (route := site.only_route or site.route(parsed.canonical)) is not None
+            and route is not None
         ):
             kept = fields.outgoing
             if kept is None or fields.route is not route:
@@ -116,7 +116,7 @@ def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -
             return Forward(
                 route.upstream, method, parsed.target, kept, grant.edits, site.finish, grant.lease, grant.note
             )
-    return Visit(fields, runtime, state, head, parsed, now).admit(rules)
+    return Visit(fields, runtime, state, head, parsed, now).admit(way.rules)
 
 
 def _session_entry(fields: Fields, state: State, now: float) -> CachedSession | None:

@@ -22,6 +22,8 @@ _AUTHORITY: Final = re.compile(
     r"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
 
+_MAX_HOST_CHARACTERS: Final = 253  # RFC 1035 §2.3.4, as text and without the root's dot
+
 
 def parse_authority(value: bytes) -> tuple[str, str | None]:
     """Return host (lower case, IPv6 in brackets) and port, None when it has none.
@@ -29,7 +31,7 @@ def parse_authority(value: bytes) -> tuple[str, str | None]:
     Raises BadRequest("invalid_request") when it is not a host: the downstream's fault.
     """
     found = _AUTHORITY.fullmatch(value.decode("latin-1"))
-    if found is None:
+    if found is None or len(found["host"]) > _MAX_HOST_CHARACTERS:
         raise BadRequest("invalid_request", "Host is not a host")
     return found["host"].lower(), found["port"]
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import BadRequest
+from sidecar.core.recurring import Recurring
 
 if TYPE_CHECKING:
     from sidecar.core.http import HeaderPair
@@ -204,7 +205,7 @@ class InboundNames:
         self._set = frozenset(fold(name.encode("ascii")).decode("ascii") for name in set_names)
         self._keep = frozenset(name.lower() for name in keep)
         self._overrides = _METHOD_OVERRIDES if rules_name_methods else frozenset[str]()
-        self.kinds: dict[bytes, int] = {}
+        self.kinds = Recurring(self._judge, entries=_MAX_REMEMBERED, max_bytes=_MAX_REMEMBERED_BYTES)
 
     def clean(
         self, headers: Sequence[HeaderPair], *, is_trusted: bool
@@ -220,13 +221,11 @@ class InboundNames:
         cookie: bytes | None = None
         has_host = has_upgrade = False
         connection: list[bytes] = []
-        known = self.kinds.get
+        kinds, keep = self.kinds, kept.append
         for pair in headers:
-            kind = known(pair[0])
-            if kind is None:
-                kind = self.kind(pair[0])
-            if kind == KEEP:
-                kept.append(pair)
+            kind = kinds[pair[0]]
+            if not kind:  # KEEP
+                keep(pair)
             elif kind == COOKIE:
                 cookie = pair[1] if cookie is None else cookie + b"; " + pair[1]
             elif kind == HOST:
@@ -240,19 +239,10 @@ class InboundNames:
             elif kind == UPGRADE:
                 has_upgrade = True
             elif kind == TRUSTED and is_trusted:
-                kept.append(pair)
+                keep(pair)
         if connection:
             kept = without_nominated(kept, nominated_names(connection))
         return kept, cookie, has_upgrade
-
-    def kind(self, name: bytes) -> int:
-        """Return the kind of a name that is not in `kinds` yet, and remember it there."""
-        kind = self._judge(name)
-        if len(name) <= _MAX_REMEMBERED_BYTES:
-            if len(self.kinds) >= _MAX_REMEMBERED:
-                self.kinds.clear()
-            self.kinds[name] = kind
-        return kind
 
     def _judge(self, name: bytes) -> int:
         lower = name.decode("latin-1").lower()

@@ -1,12 +1,12 @@
 """The conditions that ask for one of listed values: users, e-mail addresses, groups, roles, any claim.
 
-Their four answers are made at construction, so that judging allocates nothing.
+Their four answers are made at construction; judging only compares.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import override
 
@@ -69,6 +69,20 @@ class _Listed(Condition, ABC):
             raise ConfigurationError(f"{self._word()} holds an empty value; remove it or name somebody.")
         return value
 
+    @abstractmethod
+    def _held(self, identity: Identity) -> Collection[str]:
+        """Return what the identity has, in the form to compare; nothing counts as unknown."""
+
+    @override
+    def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
+        """Look for one in common."""
+        if identity is None:
+            return self._login
+        held = self._held(identity)
+        if not held:
+            return self._missing
+        return self._no if self._accepted.isdisjoint(held) else self._yes
+
 
 @dataclass(frozen=True, slots=True)
 class Users(_Listed):
@@ -79,13 +93,8 @@ class Users(_Listed):
         return "users"
 
     @override
-    def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
-        """Compare exactly."""
-        if identity is None:
-            return self._login
-        if not identity.user:
-            return self._missing
-        return self._yes if identity.user in self._accepted else self._no
+    def _held(self, identity: Identity) -> Collection[str]:
+        return (identity.user,) if identity.user else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +115,9 @@ class Emails(_Listed):
         return email
 
     @override
-    def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
-        """Compare in canonical form; an address that has none counts as missing."""
-        if identity is None:
-            return self._login
-        email = None if identity.email is None else canonical_email(identity.email)
-        if email is None:
-            return self._missing
-        return self._yes if email in self._accepted else self._no
+    def _held(self, identity: Identity) -> Collection[str]:
+        email = _email(identity)
+        return () if email is None else (email,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +144,17 @@ class EmailDomains(_Listed):
         return f".{domain}" if rest.startswith(".") else domain
 
     @override
-    def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
-        """Compare the domain, then what it is below of."""
-        if identity is None:
-            return self._login
-        email = None if identity.email is None else canonical_email(identity.email)
+    def _held(self, identity: Identity) -> Collection[str]:
+        """Return the domain, then what it is below of, as `.parent`."""
+        email = _email(identity)
         if email is None:
-            return self._missing
+            return ()
         domain = email.rpartition("@")[2]
-        if domain in self._accepted:
-            return self._yes
+        held = [domain]
         while "." in domain:
             domain = domain.partition(".")[2]
-            if f".{domain}" in self._accepted:
-                return self._yes
-        return self._no
+            held.append(f".{domain}")
+        return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +170,8 @@ class Groups(_Listed):
         return "groups"
 
     @override
-    def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
-        """Look for one in common."""
-        if identity is None:
-            return self._login
-        if not identity.groups:
-            return self._missing
-        return self._no if self._accepted.isdisjoint(identity.groups) else self._yes
+    def _held(self, identity: Identity) -> Collection[str]:
+        return identity.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +183,13 @@ class Roles(_Listed):
         return "roles"
 
     @override
-    def judge(self, identity: Identity | None, client_ip: str) -> Verdict:
-        """Look for one in common."""
-        if identity is None:
-            return self._login
-        if not identity.roles:
-            return self._missing
-        return self._no if self._accepted.isdisjoint(identity.roles) else self._yes
+    def _held(self, identity: Identity) -> Collection[str]:
+        return identity.roles
+
+
+def _email(identity: Identity) -> str | None:
+    """Return the verified address in canonical form; one that has no such form counts as missing."""
+    return None if identity.email is None else canonical_email(identity.email)
 
 
 @dataclass(frozen=True, slots=True)

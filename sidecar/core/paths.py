@@ -20,7 +20,6 @@ from typing import Final
 
 from sidecar.core.errors import BadRequest
 from sidecar.core.readings import readings_of
-from sidecar.core.recent import Recent
 
 __all__ = ["ParsedTarget", "parse_target"]
 
@@ -64,7 +63,12 @@ def parse_target(target: bytes) -> ParsedTarget:
     Raises `BadRequest`: "invalid_path" when it holds something that no reading accepts, "ambiguous_path"
     when it has more readings than a path that anybody means.
     """
-    return _RECENT[target]
+    plain = _PLAIN.match(target)
+    if plain is None:
+        return _parse_unusual(target)
+    path, query = plain.groups(b"")
+    text = path.decode("ascii")
+    return ParsedTarget(target, path, query, (text,), text)
 
 
 # The common case, recognised with one match: a path that every back end reads alike. Visible ASCII without
@@ -72,15 +76,6 @@ def parse_target(target: bytes) -> ParsedTarget:
 _PLAIN: Final = re.compile(
     rb"(/|(?:/[!\"$&-\-0-:<->@-\[\]-~][!\"$&-.0-:<->@-\[\]-~]*+(?<!\.))++/?+)(?:\?([!\"$-~]*+))?+\Z"
 )
-
-
-def _parse(target: bytes) -> ParsedTarget:
-    plain = _PLAIN.match(target)
-    if plain is None:
-        return _parse_unusual(target)
-    path, query = plain.groups(b"")
-    text = path.decode("ascii")
-    return ParsedTarget(target, path, query, (text,), text)
 
 
 # RFC 9112 §3.2.2, with what RFC 3986 §3.2 allows in an authority; no userinfo (RFC 9110 §4.2.4).
@@ -105,7 +100,3 @@ def _parse_unusual(target: bytes) -> ParsedTarget:
         raise BadRequest("invalid_path", "the path holds a bad percent escape")
     found = readings_of(path)
     return ParsedTarget(origin, path, query, found.readings, found.canonical, authority)
-
-
-# Up to 1024 targets, some 1 MiB in all; longer targets are rare and parsed each time.
-_RECENT: Final = Recent(_parse, len, entries=512, max_weight=256)

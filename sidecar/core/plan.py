@@ -7,6 +7,7 @@ plan; the one before goes when the last flow that uses it ends.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.assertion import Signer
@@ -17,7 +18,10 @@ from sidecar.core.errors import BadRequest
 from sidecar.core.forwarded import SET_NAMES, ForwardedTable
 from sidecar.core.hosts import HostTable, is_loopback_name
 from sidecar.core.hygiene import InboundNames
+from sidecar.core.navigation import SAFE_METHODS
+from sidecar.core.paths import parse_target
 from sidecar.core.policy import is_public
+from sidecar.core.recurring import Recurring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,9 +33,13 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import CookiePolicy, Route, Runtime, Site, Upstream
     from sidecar.core.sessioncache import CachedSession
 
-__all__ = ["Grant", "Plan", "Plans", "PreparedAnswer", "RouteEntry", "SitePlan"]
+__all__ = ["Grant", "Plan", "Plans", "PreparedAnswer", "RouteEntry", "SitePlan", "Way"]
 
 _MAX_NOTES: Final = 4096
+# Methods (times hosts, where rules tell them apart) with a memory of 512 targets: some 512 KiB each.
+_MAX_WAYS: Final = 16
+_WAYS: Final = 512
+_MAX_WAY_BYTES: Final = 256
 
 
 class Grant:
@@ -75,6 +83,31 @@ class PreparedAnswer:
         self.until = until
 
 
+class Way:
+    """What a target means at a host of a site when it is asked for with one method, whoever asks.
+
+    `endpoint` is one of ours; then there are no rules and no route. Else `rules` are those of all readings of
+    the path, `rule` is the only one of them where it is alone, and `key` that under which a session's entry
+    keeps what it grants. A plain slots class, because one is made for each target that is new.
+    """
+
+    __slots__ = ("endpoint", "is_safe", "key", "parsed", "route", "rule", "rules")
+
+    def __init__(self, site: SitePlan, host: str, method: bytes, target: bytes) -> None:
+        """Take the target apart. Raises BadRequest when it means nothing, or not one thing."""
+        self.parsed = parsed = parse_target(target)
+        self.is_safe = method in SAFE_METHODS
+        self.endpoint = site.endpoint(parsed.readings)
+        self.rules: tuple[Rule | None, ...] = ()
+        self.rule: Rule | None = None
+        self.route: RouteEntry | None = None
+        if self.endpoint is None:
+            self.rules = site.site.rules.rules_for(host, parsed.readings, method)
+            self.rule = self.rules[0] if len(self.rules) == 1 else None
+            self.route = site.route(parsed.canonical)
+        self.key = id(self.rule)  # of no object but this one while the table of rules lives
+
+
 class RouteEntry:
     """One route; `host` is the Host field that its upstream wants instead of the browser's."""
 
@@ -92,7 +125,8 @@ class RouteEntry:
 class SitePlan:
     """One site, prepared.
 
-    `own_paths` are callback paths outside the prefix, with the endpoint that serves them.
+    `own_paths` are callback paths outside the prefix, with the endpoint that serves them. `runtime` is what
+    this was made from.
     `has_foreign_cookies`: another site of this process uses other cookie names, which no upstream of this
     one may see either.
     """
@@ -101,15 +135,16 @@ class SitePlan:
         "_other_cookies",
         "_public_notes",
         "_routes",
+        "_ways",
         "banner",
         "finish",
         "forwarded",
         "has_foreign_cookies",
         "names",
-        "only_route",
         "own_paths",
         "prefix",
         "prefix_below",
+        "runtime",
         "signer",
         "site",
     )
@@ -117,6 +152,7 @@ class SitePlan:
     def __init__(self, site: Site, runtime: Runtime) -> None:
         """Compile the tables. Raises ConfigurationError when the assertion's key does not load."""
         self.site = site
+        self.runtime = runtime
         self.prefix = site.prefix
         self.prefix_below = site.prefix + "/"
         self.own_paths = {
@@ -133,8 +169,6 @@ class SitePlan:
         self._routes = [
             RouteEntry(route) for route in sorted(site.routes, key=lambda r: len(r.prefix), reverse=True)
         ]
-        is_only = len(self._routes) == 1 and not self._routes[0].prefix
-        self.only_route = self._routes[0] if is_only else None
         self.signer = None if site.headers.assertion is None else Signer(site.headers.assertion)
         self.banner = _banner(site.dev_banner)
         self.finish = Finish(
@@ -142,6 +176,18 @@ class SitePlan:
             set_headers=self.banner,
         )
         self._public_notes: dict[int, tuple[Rule, Note]] = {}
+        self._ways: dict[tuple[str, bytes], Recurring[Way]] = {}
+
+    def ways(self, host: str, method: bytes) -> Recurring[Way]:
+        """Return what targets mean at one of the site's hosts for `method`: a mapping by target."""
+        key = (host if self.site.rules.has_hosts else "", method)
+        known = self._ways.get(key)
+        if known is None:
+            if len(self._ways) >= _MAX_WAYS:
+                self._ways.clear()
+            make = partial(Way, self, *key)
+            known = self._ways[key] = Recurring(make, entries=_WAYS, max_bytes=_MAX_WAY_BYTES)
+        return known
 
     def route(self, path: str) -> RouteEntry | None:
         """Return the route of a canonical path: the longest prefix that ends at a segment boundary."""

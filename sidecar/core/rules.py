@@ -21,7 +21,6 @@ from sidecar.core.identity import Identity
 from sidecar.core.pathtrie import Entry, PathTrie
 from sidecar.core.patterns import Segment, fold_segments, host_keys, parse_host_pattern, parse_path_pattern
 from sidecar.core.policy import All, Condition, Verdict, evaluate
-from sidecar.core.recent import Recent
 
 __all__ = ["NO_RULE", "Rule", "RuleTable", "judge"]
 
@@ -128,38 +127,32 @@ def _segments(path: str) -> list[str]:
     return segments
 
 
-type _Key = tuple[str, tuple[str, ...], bytes]
-
 _COMBINED_RULES: Final = 1024
 
 
-def _weight(key: _Key) -> int:
-    """Return about how many characters a key has; no reading is much longer than the path as sent."""
-    host, readings, method = key
-    return len(readings[0]) * len(readings) + len(method) + len(host)
-
-
 class RuleTable:
-    """Rules, compiled for look-up. `rules` are they, in order.
+    """Rules, compiled for look-up, whose cost does not grow with their number. `rules` are they, in order.
 
-    Answers are remembered, and the cost of one that is not does not grow with the number of rules either.
+    `has_hosts`: some of them are for some hosts only, so that an answer depends on the host.
     """
 
-    __slots__ = ("_combined", "_exact", "_folded", "_has_hosts", "_recent", "rules")
+    __slots__ = ("_combined", "_exact", "_folded", "has_hosts", "rules")
 
-    def __init__(self, rules: Sequence[Rule], *, fold_case: bool = True) -> None:
+    def __init__(self, rules: Sequence[Rule], fold_case: bool = True) -> None:  # noqa: FBT001, FBT002  as pickle calls it
         """Compile `rules`."""
         self.rules = tuple(rules)
         patterns = [parse_path_pattern(rule.path) for rule in self.rules]
         folded = [fold_segments(pattern) for pattern in patterns]
-        self._has_hosts = any(rule.hosts for rule in self.rules)
+        self.has_hosts = any(rule.hosts for rule in self.rules)
         self._exact = _Index(self.rules, patterns)
         self._folded: _Index | None = None
         if fold_case:
             self._folded = self._exact if folded == patterns else _Index(self.rules, folded)
         self._combined: dict[tuple[int, int], Rule] = {}
-        # Up to 1024 answers, some 1 MiB in all.
-        self._recent = Recent(self._look_up, _weight, entries=512, max_weight=512)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Rule, ...], bool]]:
+        """Be made anew where it is pickled: what is remembered by identity is of this process."""
+        return type(self), (self.rules, self._folded is not None)
 
     @classmethod
     def build(cls, rules: Sequence[Rule], *, fold_case: bool = True) -> Self:
@@ -191,10 +184,6 @@ class RuleTable:
 
         Raises `BadRequest` when a path would take too long to look up.
         """
-        return self._recent[host if self._has_hosts else "", readings, method]
-
-    def _look_up(self, key: _Key) -> tuple[Rule | None, ...]:
-        host, readings, method = key
         if len(readings) == 1:
             return (self.match(host, readings[0], method),)
         return tuple(dict.fromkeys(self.match(host, path, method) for path in readings))

@@ -267,7 +267,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one peer may cost us (S56). Seconds, bytes, counts; None = no limit.
+    """What one peer may cost us (S56), and all sessions together. Seconds, bytes, counts; None = no limit.
 
     `head_seconds`: a whole head must arrive within it. `body_min_rate`: bytes per second that a body must
     reach over `body_grace_seconds` while we want to read (a large one that flows has no total limit).
@@ -281,6 +281,7 @@ class Limits:
     body_min_rate: int = 100
     idle_seconds: float = 75.0
     max_connections: int = 10000
+    session_memory_bytes: int = 64 << 20
     drain_seconds: float = 30.0
 
 

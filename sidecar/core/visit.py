@@ -239,7 +239,7 @@ class Visit:
     def _forward(
         self, edits: tuple[Edits, ...], finish: Finish, lease: Lease | None, note: Note
     ) -> Forward | Respond:
-        route = self.site.only_route or self.site.route(self.parsed.canonical)
+        route = self.site.route(self.parsed.canonical)
         if route is None:
             refusal = refusals.refuse(self.site.site, "no_route", 404, self.head.request_id, self.head)
             return Respond(refusal.response, replace(refusal.note, rule=note.rule))

@@ -102,7 +102,7 @@ async def run_demo(port: int, narrator: Narrator) -> None:
     """Serve the demo until a signal says to stop. Raises ConfigurationError when it can't."""
     demo = Demo(narrator, build_surroundings())
     # From the beginning: Ctrl-C while the parts still start ends as cleanly as later.
-    stop = asyncio.create_task(wait_for_signal())
+    stop = asyncio.create_task(wait_for_signal(asyncio.current_task()))
     await asyncio.sleep(0)
     async with demo.serving(port):
         for line in _introduction(demo.url):

@@ -218,7 +218,7 @@ async def run_dev(
     """Serve until a signal says to stop. Raises ConfigurationError when it can't."""
     gate = DevGate(options, observer, surroundings, environment, serve)
     # From the beginning: Ctrl-C while the parts still start ends as cleanly as later.
-    stop = asyncio.create_task(wait_for_signal())
+    stop = asyncio.create_task(wait_for_signal(asyncio.current_task()))
     await asyncio.sleep(0)
     async with gate.serving() as built:
         for line in _introduction(options, gate, built):

@@ -22,6 +22,7 @@ _MAX_NOTES: Final = 4096
 _MAX_BUFFERED_LINES: Final = 64
 _FLUSH_SECONDS: Final = 0.25
 _MAX_PATH: Final = 512  # characters of a path that a line shows
+_MAX_DETAIL: Final = 512  # likewise of a detail; the longest of our own have some 400
 
 # What JSON must not hold raw in a string; a path is printable ASCII by then, so these two are all.
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
@@ -92,13 +93,16 @@ class AccessLog:
         known = self._notes.get(id(note))
         if known is not None and known[0] is note:  # the entry holds the note, so its id can't be another's
             return known[1]
-        if len(self._notes) >= _MAX_NOTES:
-            self._notes.clear()
         fields = {"site": note.site, "reason": note.reason, "rule": note.rule, "user": note.user}
         if note.detail is not None:
-            fields["detail"] = note.detail
+            # Of one request: it does not come again, and may hold what a peer sent.
+            detail = note.detail
+            fields["detail"] = detail if len(detail) <= _MAX_DETAIL else detail[:_MAX_DETAIL] + "..."
         text = json.dumps({key: value for key, value in fields.items() if value is not None})[1:-1]
-        self._notes[id(note)] = (note, text)
+        if note.detail is None:
+            if len(self._notes) >= _MAX_NOTES:
+                self._notes.clear()
+            self._notes[id(note)] = (note, text)
         return text
 
     def _json(  # noqa: PLR0917

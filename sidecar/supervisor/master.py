@@ -34,6 +34,8 @@ __all__ = ["Supervisor"]
 _SHARED_GAUGES: Final = ("revocations", "revocation_floor")  # of a list that every worker has whole
 _STATE_SECONDS: Final = 2.0  # a worker that does not tell its state within it is left out of a scrape
 _RESTART_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # pauses between restarts of workers that end at once
+# -P: nothing is imported from the working directory, which may be the application's.
+_WORKER: Final = (sys.executable, "-P", "-m", "sidecar.supervisor.worker")
 _STEADY_SECONDS: Final = 10.0  # a worker that lived as long starts the row of pauses anew
 
 
@@ -72,11 +74,13 @@ class Supervisor:
         self._claim_address()
         admin = await self._open_admin()
         keepers = [asyncio.create_task(self._keep_worker()) for _ in range(self._runtime.workers)]
-        stop = asyncio.create_task(wait_for_signal())
+        stop = asyncio.create_task(wait_for_signal(asyncio.current_task()))
         failed = asyncio.create_task(self._failed_start.wait())
         # A keeper that ends by itself met a defect of ours: stop, and let it be seen below.
         await asyncio.wait({stop, failed, *keepers}, return_when=asyncio.FIRST_COMPLETED)
         self._draining.set()
+        if self._shared is not None:
+            self._shared.close()  # else who connects from now on would wait for an accept that never comes
         self.events.info("draining", seconds=self._runtime.limits.drain_seconds)
         for worker in self._workers.values():
             worker.channel.send({"op": "drain"})
@@ -137,7 +141,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         passed = [theirs.fileno()] if self._shared is None else [theirs.fileno(), self._shared.fileno()]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sidecar.supervisor.worker", str(theirs.fileno()),
+            *_WORKER, str(theirs.fileno()),
             pass_fds=passed, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()

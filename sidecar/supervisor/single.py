@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.coordination import LocalCoordinator
 from sidecar.engines import express
 from sidecar.supervisor.admin import AdminApplication
-from sidecar.supervisor.serving import Serving, build_state, build_surroundings
+from sidecar.supervisor.serving import Serving, build_state, build_surroundings, settle
 
 if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["serve_alone", "wait_for_signal"]
 
 
-async def wait_for_signal() -> None:
-    """Return at the first SIGTERM or SIGINT; a second SIGINT interrupts the drain as usual."""
+async def wait_for_signal(serving: asyncio.Task[object] | None) -> None:
+    """Return at the first SIGTERM or SIGINT; a second SIGINT then cancels `serving`, and with it the drain.
+
+    Cancelled in its own turn: a KeyboardInterrupt would be raised in whatever callback happens to run.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
-    loop.remove_signal_handler(signal.SIGINT)
+    if serving is not None:
+        loop.add_signal_handler(signal.SIGINT, serving.cancel)
 
 
 def _engine(runtime: Runtime) -> dict[str, str]:
@@ -37,7 +41,7 @@ def _engine(runtime: Runtime) -> dict[str, str]:
 
 async def serve_alone(runtime: Runtime) -> None:
     """Serve until a signal says to stop, then drain. Raises OSError when an address can't be had."""
-    state = build_state(build_surroundings())
+    state = build_state(build_surroundings(), runtime.limits.session_memory_bytes)
     coordinator = LocalCoordinator(state.revocations.add, state.surroundings.clock)
     serving = Serving(runtime, state, coordinator)
     await serving.start()
@@ -52,7 +56,8 @@ async def serve_alone(runtime: Runtime) -> None:
     serving.events.info(
         "listening", listen=runtime.listen, admin=runtime.admin, workers=1, **_engine(runtime)
     )
-    await wait_for_signal()
+    settle()
+    await wait_for_signal(asyncio.current_task())
     serving.events.info("draining", seconds=runtime.limits.drain_seconds)
     await serving.drain()
     if admin is not None:

@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.supervisor.apart import compile_apart
 from sidecar.supervisor.channel import open_channel
 from sidecar.supervisor.remote import RemoteCoordinator
-from sidecar.supervisor.serving import Serving, build_state, build_surroundings
+from sidecar.supervisor.serving import Serving, build_state, build_surroundings, settle
 
 if TYPE_CHECKING:
     from sidecar.supervisor.channel import Channel
@@ -24,13 +25,11 @@ __all__ = ["main"]
 
 
 async def _serve(channel: Channel) -> None:
-    from sidecar.config import load_text
-
     start = await channel.receive()
     if start is None:
         return
-    runtime = load_text(start["text"], Path(start["path"]), os.environ)
-    state = build_state(build_surroundings())
+    runtime = compile_apart(start["text"], Path(start["path"]), os.environ)
+    state = build_state(build_surroundings(), runtime.limits.session_memory_bytes)
     coordinator = RemoteCoordinator(channel, state)
     serving = Serving(runtime, state, coordinator)
     channel.send({"op": "hello"})
@@ -43,6 +42,7 @@ async def _serve(channel: Channel) -> None:
                 await serving.start(reuse_port=shared is None, sock=shared)
                 is_listening = True
                 channel.send({"op": "listening"})
+                settle()
                 serving.when_ready(lambda: channel.send({"op": "ready"}))
         elif message["op"] == "state":
             channel.send({"op": "state", "n": message["n"], "snapshot": serving.snapshot()})

@@ -121,7 +121,7 @@ class ScriptedProvider(HttpServer):
             asked = self._codes.pop(form.get("code", ""), None)
         if asked is None or asked["redirect_uri"] != form.get("redirect_uri"):
             return json_answer({"error": "invalid_grant"}, 400)
-        return json_answer(self.tokens(asked["nonce"], **changed))
+        return json_answer(self.tokens(asked.get("nonce"), **changed))
 
     def authorize(self, received: Received) -> Answer:
         """Answer an authorization request as usual: logged in at once."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -17,10 +19,11 @@ from tests.blackbox.upstream import upstream_application
 from tests.blackbox.waiting import wait_until
 from tests.processes import find_free_port
 
+_PROVIDER = {"type": "oidc", "issuer": "http://localhost:9999", "client_id": "app"}
 _SETTINGS = {
     "public_url": "http://localhost:8080",
     "upstream": "http://127.0.0.1:3000",
-    "provider": {"type": "oidc", "issuer": "http://localhost:9999", "client_id": "app"},
+    "provider": _PROVIDER,
     "session": {"keys": [new_key()]},
     "access": [{"allow": "authenticated"}],
 }
@@ -95,3 +98,19 @@ def test_a_second_interrupt_ends_the_drain_without_a_traceback(tmp_path: Path, w
                     pass
             assert time.monotonic() - started < 5
         doorward.judge_log()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the limit from /proc")
+def test_it_takes_as_many_open_files_as_it_may(tmp_path: Path) -> None:
+    """S56: the usual 1,024 would be used up long before `limits.connections` keeps anybody out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with Doorward(
+            tmp_path, provider=_PROVIDER, upstreams={"/": "http://127.0.0.1:9"}, wait="alive"
+        ) as running:
+            limits = Path(f"/proc/{running.process.pid}/limits").read_text(encoding="ascii")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert int(line.split()[3]) == min(hard, 1 << 20)

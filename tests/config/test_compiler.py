@@ -33,11 +33,13 @@ class TestProcess:
     def test_each_limit_can_be_set(self) -> None:
         text = (
             "limits: {head_size: 32KiB, headers: 64, target_size: 8KiB, head_timeout: 5s, body_grace: 10s,"
-            " body_min_rate: 50, idle_timeout: 1m, connections: 100, drain: 5s}\n"
+            " body_min_rate: 50, idle_timeout: 1m, connections: 100,"
+            " session_memory: 128MiB, drain: 5s}\n"
         )
         assert runtime(text).limits == Limits(
             max_head_bytes=32 << 10,
             max_headers=64,
+            session_memory_bytes=128 << 20,
             max_target_bytes=8 << 10,
             head_seconds=5,
             body_grace_seconds=10,

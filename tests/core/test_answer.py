@@ -205,5 +205,6 @@ class TestBounds:
         from sidecar.core import answer
 
         for number in range(3000):
-            headers((b"X-%d" % number, b"1"))
-        assert len(answer._kinds.known) <= 2048
+            for _ in range(3):
+                headers((b"X-%d" % number, b"1"))
+        assert len(answer._kinds) <= 2048

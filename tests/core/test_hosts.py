@@ -66,6 +66,8 @@ def test_a_name_finds_its_site_whatever_its_case_and_port(host: bytes, site: str
         b"a?b",
         b"a#b",
         b"a\\b",
+        b"a" * 254,
+        b"[" + b"0" * 300 + b"::1]",
     ],
 )
 def test_what_is_no_host_is_refused(host: bytes) -> None:

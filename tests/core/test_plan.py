@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.decision import Flow, Forward
+from sidecar.core.decision import Flow, Forward, Respond
 from sidecar.core.policy import Anyone
 from sidecar.core.rules import Rule, RuleTable
 from sidecar.core.runtime import CookiePolicy, Origin, Route, Upstream
@@ -15,6 +15,7 @@ from tests.core.gatesetup import (
     UPSTREAM,
     World,
     provider,
+    sent,
     session,
     site,
     values,
@@ -166,3 +167,67 @@ class TestBounds:
             rule = Rule(name=str(number), allow=Anyone())
             assert plan.public_note(rule).rule == str(number)
         assert len(plan._public_notes) <= 4096
+
+    def test_ways_are_bounded_in_methods_and_targets(self) -> None:
+        """S56: a peer chooses both."""
+        plan = World().state.plans.of(World().runtime).sites[0]
+        for number in range(3000):
+            for _ in range(3):
+                assert plan.ways("app.example.com", b"GET")[b"/app/%d" % number].rule is not None
+        assert len(plan.ways("app.example.com", b"GET")) <= 512
+        for number in range(100):
+            plan.ways("app.example.com", b"METHOD-%d" % number)
+        assert len(plan._ways) <= 16
+
+
+class TestWays:
+    """What a target means is remembered for each method, and for each host where rules tell hosts apart."""
+
+    TARGETS = st.sampled_from(
+        [
+            b"/app/x",
+            b"/app/..%2fadmin",
+            b"/APP/x",
+            b"/admin/",
+            b"/oauth2/auth",
+            b"/oauth2/x",
+            b"/%2e",
+            b"*",
+            b"/#",
+        ]
+    )
+
+    @given(st.lists(st.tuples(TARGETS, st.sampled_from([b"GET", b"POST", b"TRACE"])), min_size=2, max_size=8))
+    def test_a_request_is_decided_the_same_whatever_came_before(
+        self, requests: list[tuple[bytes, bytes]]
+    ) -> None:
+        """S57: the memory of one connection and of one site, against none."""
+        used, memo = World(), dict[object, object]()
+        cookie = used.cookie()
+        for target, method in requests * 3:
+            fresh = World()
+            known = used.ask(target, cookie=cookie, method=method, memo=memo)
+            new = fresh.ask(target, cookie=cookie, method=method)
+            assert type(known) is type(new)
+            if isinstance(known, Forward) and isinstance(new, Forward):
+                assert (known.note, known.target, known.method) == (new.note, new.target, new.method)
+                assert sent(known) == sent(new)
+            elif isinstance(known, Respond) and isinstance(new, Respond):
+                assert (known.note, known.response.status) == (new.note, new.response.status)
+
+    def test_hosts_that_rules_tell_apart_are_told_apart(self) -> None:
+        rules = (
+            Rule(name="one", allow=Anyone(), hosts=("one.example.com",)),
+            Rule(name="other", allow=Anyone()),
+        )
+        hosts = ("one.example.com", "two.example.com")
+        world = World((site(hosts=hosts, rules=RuleTable.build(rules)),))
+        for _ in range(3):
+            assert [world.forward(host=host.encode()).note.rule for host in hosts] == ["one", "other"]
+
+    def test_a_method_that_is_refused_stays_refused_on_a_known_connection(self) -> None:
+        """S55: TRACE, after and before what passes."""
+        world, memo = World(), dict[object, object]()
+        for method, passes in ((b"TRACE", False), (b"GET", True), (b"TRACE", False), (b"GET", True)):
+            decision = world.ask(b"/public/x", method=method, memo=memo)
+            assert isinstance(decision, Forward) == passes

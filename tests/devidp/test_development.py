@@ -283,7 +283,7 @@ class TestMode:
     CONFIG = """
 listen: {listen}
 public_url: {public_url}
-upstream: http://127.0.0.1:1
+upstream: http://127.0.0.1:2
 provider: {{type: oidc, issuer: "{issuer}", client_id: spa}}
 session: {{keys: [{{env: KEY}}]}}
 access: [{{allow: authenticated}}]

@@ -352,9 +352,11 @@ class TestEquivalence:
         assert known is not None
         for target in (noise, b"/" + noise):
             data = method + b" " + target + b" HTTP/1.1\r\nHost: a\r\nCookie: b\r\n\r\n"
-            if end := parser.parse_again(data, known):
-                facts = (parser.method, parser.target, True, True, 0, False)
-                assert outcome(RequestParser(LIMITS), data) == (end, facts, parser.headers, b"", False)
+            for _ in range(3):
+                if line := parser.parse_again(data, known):
+                    facts = (*line, True, True, 0, False)
+                    expected = (len(data), facts, known.headers, b"", False)
+                    assert outcome(RequestParser(LIMITS), data) == expected
 
     def test_every_target_byte_that_llhttp_takes_is_known_again(self) -> None:
         first = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -363,7 +365,7 @@ class TestEquivalence:
         assert known is not None
         for byte in range(256):
             data = b"GET /%c HTTP/1.1\r\nHost: a\r\n\r\n" % byte
-            is_known = parser.parse_again(data, known) > 0
+            is_known = parser.parse_again(data, known) is not None
             assert is_known == (not isinstance(outcome(RequestParser(LIMITS), data), int)), byte
 
     @pytest.mark.parametrize(

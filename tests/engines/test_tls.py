@@ -287,7 +287,7 @@ class TestUpstream:
                 tls = UpstreamTls(ca_file=ca_file, server_name=name)
                 application = PlainApplication(upstream_at(upstream.address, scheme="https", tls=tls))
                 async with serving(application) as server, await RawClient.connect(server.address) as client:
-                    assert (await client.ask("/a")).status == 503
+                    assert (await client.ask("/a")).status == 502
                     assert "certificate verify failed" in str(application.observer.done[0][2].detail)
                     assert not upstream.requests
 
@@ -295,6 +295,7 @@ class TestUpstream:
 
     def test_a_client_certificate_is_shown(self, authority: Authority) -> None:
         """S13: the hop to the upstream can be mutual TLS."""
+
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
             shown.append(writer.get_extra_info("peercert")["subject"][0][0][1])

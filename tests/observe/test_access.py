@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,6 +101,20 @@ def test_sixty_four_lines_are_written_at_once() -> None:
     for _ in range(64):
         written.log.line(head(), NOTE, 200, 0, 0.0, 0.0)
     assert written.text.count(b"\n") == 64
+
+
+def test_what_a_peer_sent_neither_floods_the_log_nor_stays_in_memory() -> None:
+    """S25, S56: an unknown Host, say, of 60 KB in each of many requests."""
+    written = Written()
+    tracemalloc.start()
+    for number in range(1000):
+        note = Note(site="", reason="unknown_host", detail=f"{number}" + "a" * 60_000)
+        written.log.line(head(), note, 421, 0, 0.0, 0.0)
+    written.log.flush()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(written.text) < 1_000_000
+    assert held - len(written.text) < 1_000_000
 
 
 @given(st.binary(min_size=1, max_size=800), st.text(max_size=40))

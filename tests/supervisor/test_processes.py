@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.blackbox.agent import Agent
@@ -297,3 +298,71 @@ def _is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state not in {"Z", "X"}
+
+
+def test_no_code_is_taken_from_the_folder_that_it_is_started_in(
+    scripted: ScriptedProvider, application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside an application, that is the application's folder, and has modules with all kinds of names."""
+    for name in ("sidecar", "uvloop", "httptools", "yaml", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign code')\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with Doorward(
+        tmp_path, provider=scripted.settings(), upstreams=application.upstreams, workers=WORKERS
+    ) as running:
+        assert running.metric("doorward_workers") == WORKERS
+
+
+def test_workers_share_one_unix_socket(
+    tmp_path: Path, scripted: ScriptedProvider, application: Application
+) -> None:
+    """A listening socket is passed on to each; the file stays while one is replaced, and goes at the end."""
+    path = tmp_path / "d.sock"
+    doorward = Doorward(
+        tmp_path,
+        provider=scripted.settings(),
+        upstreams=application.upstreams,
+        access=[{"allow": "anyone"}],
+        listen=f"unix:{path}",
+        workers=WORKERS,
+    )
+
+    def statuses(number: int) -> set[int]:
+        with httpx.HTTPTransport(uds=str(path)) as transport:
+            found = set()
+            for _ in range(number):
+                request = httpx.Request("GET", doorward.url + "/x", headers={"Connection": "close"})
+                response = transport.handle_request(request)
+                response.close()
+                found.add(response.status_code)
+            return found
+
+    assert statuses(10) == {200}
+    killed = min(workers_of(doorward))
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(workers_of(doorward) - {killed}) == WORKERS, "another worker runs")
+    assert statuses(10) == {200}
+
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.settimeout(10)
+        busy.connect(str(path))
+        busy.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % doorward.port)
+        assert busy.recv(1) == b"H"
+        doorward.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: _is_refused(path), "nobody listens any more")
+        application.upstream.release()
+        application.upstream.release()
+        while b"0\r\n\r\n" not in (part := busy.recv(65536)):
+            assert part
+    doorward.stop()
+    assert not path.exists()
+
+
+def _is_refused(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sidecar.config.addresses import parse_network, parse_origin
+from sidecar.config.addresses import is_loopback, parse_network, parse_origin
 from sidecar.config.compiler.context import Context
 from sidecar.config.compiler.cookies import refuse_collisions
 from sidecar.config.compiler.site import compile_site
@@ -13,7 +13,7 @@ from sidecar.config.models.document import LongDocument, ShortDocument
 from sidecar.config.models.process import UNIX_PEERS, LimitSettings, ProcessSettings
 from sidecar.config.models.site import SiteSettings
 from sidecar.config.problems import Path, quoted
-from sidecar.core.runtime import Limits, ListenerTls, Runtime, Site
+from sidecar.core.runtime import Limits, ListenerTls, Runtime, Site, Upstream
 
 __all__ = ["compile_document"]
 
@@ -29,6 +29,7 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
     refuse_collisions(context, sites)
     _check_listeners(context, document)
     _check_engine(context, document, [site for _, site in sites])
+    _refuse_circles(context, document.listen, sites)
     tls = _tls(context, document)
     if context.problems:
         return None
@@ -94,10 +95,31 @@ def _check_listeners(context: Context, document: ProcessSettings) -> None:
             f"stands for whoever connects to our unix socket, and listen is {document.listen}; remove it",
             ("listen",),
         )
-    if document.workers > 1 and document.listen.startswith("unix:"):
-        context.refuse(
-            ("workers",), "can't share a unix socket; write 1, or let listen be host:port", ("listen",)
-        )
+
+
+def _refuse_circles(context: Context, listen: str, sites: list[tuple[Path, Site]]) -> None:
+    """Refuse an upstream that is ourselves: each request would come back until something breaks."""
+    for path, site in sites:
+        for route in site.routes:
+            if _is_served_by(listen, route.upstream):
+                several = (*path, "upstreams", route.prefix)
+                context.refuse(
+                    several if context.is_written(several) else (*path, "upstream"),
+                    "is the address of listen, so requests would go round; name the application's",
+                    ("listen",),
+                )
+
+
+def _is_served_by(listen: str, upstream: Upstream) -> bool:
+    if upstream.unix_path is not None:
+        return listen == f"unix:{upstream.unix_path}"
+    host, _, port = listen.rpartition(":")
+    if port != str(upstream.port):
+        return False
+    host = host.strip("[]")
+    return host == upstream.host or (
+        is_loopback(upstream.host) and (is_loopback(host) or host in {"0.0.0.0", "::"})  # noqa: S104
+    )
 
 
 def _check_engine(context: Context, document: ProcessSettings, sites: list[Site]) -> None:
@@ -157,5 +179,6 @@ def _limits(settings: LimitSettings) -> Limits:
         body_min_rate=settings.body_min_rate,
         idle_seconds=settings.idle_timeout,
         max_connections=settings.connections,
+        session_memory_bytes=settings.session_memory,
         drain_seconds=settings.drain,
     )

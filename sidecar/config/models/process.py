@@ -70,6 +70,16 @@ class LimitSettings(Model):
         description="How many connections are open at once, for each worker.",
         examples=[10000],
     )
+    session_memory: Size = Field(
+        default=64 << 20,
+        ge=1 << 20,
+        le=1 << 40,
+        description=(
+            "How much memory opened sessions may take, for each worker: about 5KiB each. A session that"
+            " finds no room is opened anew by each of its requests, which costs some 150 microseconds."
+        ),
+        examples=["64MiB"],
+    )
     drain: Duration = Field(
         default=30.0, description="How long running requests may go on after SIGTERM.", examples=["30s"]
     )

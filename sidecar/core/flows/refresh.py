@@ -14,6 +14,7 @@ What can go wrong, and what then happens:
                                       refused old cookie must not take a newer one with it
     it sends tokens of somebody else  refused together (S22), as above
     it can't use us (a wrong secret)  as if it did not answer: the operator's fault is no end of a login
+    it refuses otherwise              likewise, but only this session waits before it tries again
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ _REFUSED: Final = b"refused"
 _LOGIN_IS_OVER: Final = frozenset(
     {"access_denied", "consent_required", "interaction_required", "invalid_grant", "login_required"}
 )
+# Of those, the ones that every session would meet now. Another may be about this one alone, whose user must
+# not keep everybody else from being refreshed, and so from losing rights.
+_ABOUT_ALL_SESSIONS: Final = frozenset(
+    {"invalid_client", "server_error", "temporarily_unavailable", "unauthorized_client"}
+)
+_UNCLEAR: Final = "refresh_unclear"
 
 
 def refresh_then(call: Call, then: Then) -> Flow:
@@ -76,9 +83,10 @@ def _steps(call: Call, then: Then) -> Steps[Respond | Forward]:
         result: bytes = yield Once(
             key=_key(session), steps=lambda: _refresh(call, session), keep_seconds=keep_seconds
         )
-    except ProviderUnavailable:
+    except ProviderUnavailable as error:
         until = call.state.surroundings.clock() + _POSTPONE_SECONDS
-        sessions.postpone_refresh(_everybody(session), until)
+        if error.code != _UNCLEAR:
+            sessions.postpone_refresh(_everybody(session), until)
         sessions.postpone_refresh(session.id, until)
         return then(session, ())
     # Signed out while the provider was asked: the result must not bring the session back (S36).
@@ -109,7 +117,8 @@ def _refresh(call: Call, session: Session) -> Steps[bytes]:
             yield _event("refresh_refused", session, error.code, error.detail)
             return _REFUSED
         yield _event("refresh_postponed", session, error.code, error.detail)
-        raise ProviderUnavailable("refresh_impossible", error.code) from error
+        is_about_all = error.code in _ABOUT_ALL_SESSIONS
+        raise ProviderUnavailable("refresh_impossible" if is_about_all else _UNCLEAR, error.code) from error
     except InvalidToken as error:
         yield _event("refresh_refused", session, error.code, error.detail)
         return _REFUSED

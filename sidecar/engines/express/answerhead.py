@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-
+from sidecar.core.decision import Finish
 from sidecar.core.errors import SurroundingsError
 from sidecar.core.http import HeaderPair
+from sidecar.core.recurring import Recurring
 from sidecar.engines.express.fields import (
     CLOSE,
     CONNECTION,
@@ -26,9 +26,9 @@ from sidecar.engines.express.fields import (
     connection_options,
     parse_length,
 )
-from sidecar.engines.express.wire import has_no_body
+from sidecar.engines.express.wire import build_head, has_no_body
 
-__all__ = ["AnswerBroken", "AnswerParser"]
+__all__ = ["AnswerBroken", "AnswerParser", "ParsedAnswer"]
 
 # What an upstream may cost us. nginx refuses at 4 or 8 KiB, Envoy at 60 KiB.
 _MAX_HEAD_BYTES: Final = 262144
@@ -37,6 +37,13 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20
 _STATUS_LINES: Final[dict[bytes, tuple[int, bool, bool, bytes]]] = {}
 _MAX_STATUS_LINES: Final = 256
 _MAX_STATUS_LINE_BYTES: Final = 256
+# What llhttp takes, less an empty name (RFC 9110 §5.1, §5.5): no control character but the tab.
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+# Some 1 MiB in all, with what is made of them.
+_KNOWN_HEADS: Final = 256
+_MAX_KNOWN_HEAD: Final = 1024
+_KNOWN_FIELDS: Final = 512
+_MAX_KNOWN_FIELD: Final = 128
 
 
 class AnswerBroken(SurroundingsError):
@@ -52,6 +59,9 @@ def _read_status_line(line: bytes) -> tuple[int, bool, bool, bytes]:
 
     Raises AnswerBroken.
     """
+    known = _STATUS_LINES.get(line)
+    if known is not None:
+        return known
     found = _STATUS_LINE.fullmatch(line)
     if found is None or len(line) > _MAX_STATUS_LINE_BYTES:
         raise AnswerBroken("malformed status line")
@@ -63,106 +73,133 @@ def _read_status_line(line: bytes) -> tuple[int, bool, bool, bytes]:
     return read
 
 
-class AnswerParser:
-    """Reads one whole head at a time; the results are its attributes until the next call.
+class ParsedAnswer:
+    """The head of an answer, read.
 
-    One object serves all upstream connections of a loop. `length` is -1 when the head names none; `has_body`
-    is what the status says (the method may say otherwise).
+    `length` is -1 when it names none; `has_body` is what the status says (the method may say otherwise).
+    `plain` is the whole head as it goes downstream by `finish`, the core's word on it, to whoever needs no
+    other framing than that of a body of `length` bytes on a connection that is kept.
     """
 
     __slots__ = (
-        "_options",
+        "finish",
         "has_body",
         "has_date",
+        "has_passed",
         "headers",
         "is_chunked",
         "keep_alive",
         "length",
         "line",
+        "plain",
         "status",
     )
 
-    def __init__(self) -> None:
-        """Hold nothing; the attributes are set by `parse`."""
-        self._options = 0
+    def __init__(self, status: int, line: bytes, has_body: bool) -> None:  # noqa: FBT001  on the hot path
+        """Begin with what the status line says."""
+        self.status = status
+        self.line = line
+        self.has_body = has_body
         self.headers: list[HeaderPair] = []
-        self.status = 0
-        self.line = b""
         self.length = -1
-        self.has_body = False
-        self.is_chunked = False
-        self.keep_alive = False
-        self.has_date = False
+        self.is_chunked = self.has_date = self.keep_alive = self.has_passed = False
+        self.finish: Finish | None = None
+        self.plain = b""
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field, or read it when it is framing's (called by llhttp)."""
-        try:
-            kind = KINDS[name]
-        except KeyError:
-            kind = classify(name)
-        if not kind:
-            self.headers.append((name, value))
-        elif kind == DATE:
-            self.has_date = True
-            self.headers.append((name, value))
-        elif not self._read_marked(kind, value):
-            self.headers.append((name, value))
+    def prepare(self, finish: Finish, headers: list[HeaderPair]) -> None:
+        """Prepare what goes downstream, once the head has come again: `headers` are those that pass."""
+        if not self.has_passed:
+            self.has_passed = True
+        elif self.has_body and self.length >= 0 and self.keep_alive and self.has_date:
+            self.finish = finish
+            framing = b"Content-Length: %d\r\n" % self.length
+            self.plain = build_head(self.line, headers, framing)
 
-    def _read_marked(self, kind: int, value: bytes) -> bool:
-        """Read what framing and reuse depend on (RFC 9112 §6.3, §9.3); True for what is not passed on."""
-        if kind == CONTENT_LENGTH:
-            if self.length >= 0:
-                raise AnswerBroken("second Content-Length")
-            self.length = parse_length(value)
-            if self.length < 0:
-                raise AnswerBroken("malformed Content-Length")
-            return True
-        if kind == CONNECTION:
-            self._options |= connection_options(value)
-        elif kind == TRANSFER_ENCODING:
-            if self.is_chunked or value.strip(b" \t").lower() != b"chunked":
-                raise AnswerBroken("unusable Transfer-Encoding")
-            self.is_chunked = True
-            return True
-        return False
 
-    def parse(self, data: bytes) -> int:
-        """Read the head at the start of `data`; return where it ends, 0 when its end has not arrived.
+class AnswerParser:
+    """Reads answer heads, for all upstream connections of a loop.
+
+    Applications answer with the same few heads again and again, and with the same lines in heads that differ:
+    both are known by their bytes and not read anew.
+
+    A field line means the same wherever it stands, since one that continues the line before it (RFC 9112
+    §5.2, obs-fold) is refused; so no parser with a state is needed here.
+    """
+
+    __slots__ = ("_fields", "_heads")
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._fields = Recurring(_read_field, entries=_KNOWN_FIELDS, max_bytes=_MAX_KNOWN_FIELD)
+        self._heads = Recurring(self._read, entries=_KNOWN_HEADS, max_bytes=_MAX_KNOWN_HEAD)
+
+    def parse(self, data: bytes) -> tuple[ParsedAnswer, int] | None:
+        """Return the head at the start of `data` and where it ends, None when its end has not arrived.
 
         Raises AnswerBroken: the upstream's fault; its connection can't be used any more.
         """
         end = data.find(_END)
         if not 0 <= end <= _MAX_HEAD_BYTES:
-            self._check_beginning(data)
-            return 0
+            _check_beginning(data)
+            return None
         end += 4
-        line = data[: data.find(b"\r\n")]
-        read = _STATUS_LINES.get(line)
-        self.status, self.has_body, is_11, self.line = read if read is not None else _read_status_line(line)
-        self.headers = []
-        self._options = 0
-        self.length = -1
-        self.is_chunked = self.has_date = False
-        try:
-            # A fresh one each time: whatever the last one waits for can't touch this answer.
-            HttpResponseParser(self).feed_data(data if end == len(data) else data[:end])
-        except HttpParserUpgrade:
-            pass  # a 101: what follows is not HTTP, and not llhttp's
-        except HttpParserError as error:
-            # What one of our callbacks raised is the context of llhttp's error.
-            found = error.__context__
-            raise AnswerBroken(found.detail if isinstance(found, AnswerBroken) else str(error)) from error
-        if self.is_chunked and (self.length >= 0 or not is_11):
+        return self._heads[data if end == len(data) else data[:end]], end
+
+    def _read(self, head: bytes) -> ParsedAnswer:
+        """Read a head that is not known. Raises AnswerBroken."""
+        lines = head.split(b"\r\n")
+        status, has_body, is_11, line = _read_status_line(lines[0])
+        answer = ParsedAnswer(status, line, has_body)
+        known, keep = self._fields, answer.headers.append
+        options = 0
+        for field in lines[1:-2]:
+            pair, kind = known[field]
+            if not kind:
+                keep(pair)
+            elif kind == CONTENT_LENGTH:
+                _take_length(answer, pair[1])
+            elif kind == TRANSFER_ENCODING:
+                _take_coding(answer, pair[1])
+            else:
+                keep(pair)
+                if kind == DATE:
+                    answer.has_date = True
+                elif kind == CONNECTION:
+                    options |= connection_options(pair[1])
+        if answer.is_chunked and (answer.length >= 0 or not is_11):
             # RFC 9112 §6.1: with HTTP/1.0, or beside a length, the framing is faulty.
             raise AnswerBroken("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
-        options = self._options
-        self.keep_alive = not options & CLOSE and (is_11 or bool(options & KEEP_ALIVE))
-        return end
+        answer.keep_alive = not options & CLOSE and (is_11 or bool(options & KEEP_ALIVE))
+        return answer
 
-    @staticmethod
-    def _check_beginning(data: bytes) -> None:
-        """Refuse at once what is too large, and what does not begin as an answer does: another protocol."""
-        if len(data) > _MAX_HEAD_BYTES:
-            raise AnswerBroken("head too large")
-        if not data.startswith(b"HTTP/1."[: len(data)]):
-            raise AnswerBroken("not HTTP/1")
+
+def _read_field(line: bytes) -> tuple[HeaderPair, int]:
+    """Return a field and its kind (RFC 9112 §5; white space behind the value stays). Raises AnswerBroken."""
+    found = _FIELD.fullmatch(line)
+    if found is None:
+        raise AnswerBroken("malformed field")
+    pair: HeaderPair = (found[1], found[2])
+    kind = KINDS.get(pair[0])
+    return pair, classify(pair[0]) if kind is None else kind
+
+
+def _take_length(answer: ParsedAnswer, value: bytes) -> None:
+    if answer.length >= 0:
+        raise AnswerBroken("second Content-Length")
+    answer.length = parse_length(value)
+    if answer.length < 0:
+        raise AnswerBroken("malformed Content-Length")
+
+
+def _take_coding(answer: ParsedAnswer, value: bytes) -> None:
+    if answer.is_chunked or value.strip(b" \t").lower() != b"chunked":
+        raise AnswerBroken("unusable Transfer-Encoding")
+    answer.is_chunked = True
+
+
+def _check_beginning(data: bytes) -> None:
+    """Refuse at once what is too large, and what does not begin as an answer does: another protocol."""
+    if len(data) > _MAX_HEAD_BYTES:
+        raise AnswerBroken("head too large")
+    if not data.startswith(b"HTTP/1."[: len(data)]):
+        raise AnswerBroken("not HTTP/1")

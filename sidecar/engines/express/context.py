@@ -71,7 +71,8 @@ class Context:
         self.pools = Pools(self.loop, application.observer)
         # 40 random bits tell workers and restarts apart; the rest counts. An id is a name, not a secret.
         self._prefix = secrets.token_hex(5)
-        self._count = 0
+        # Six digits from the first on: whoever searches the log for one id must not find ten others.
+        self._count = 0xFFFFF
         self._emptied = asyncio.Event()
 
     def next_id(self) -> str:

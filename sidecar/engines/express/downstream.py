@@ -24,6 +24,7 @@ from sidecar.engines.express.wire import CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE
 if TYPE_CHECKING:
     from sidecar.core.http import Response
     from sidecar.engines.express.context import Context
+    from sidecar.engines.express.requesthead import RequestParser
 
 __all__ = ["Downstream"]
 
@@ -37,7 +38,8 @@ class Downstream(Connection):
     """The protocol object of one downstream connection.
 
     `head` is None between requests, `started` is when it arrived (monotonic clock); `body` is None when the
-    request has none, or all of it has been read.
+    request has none, or all of it has been read. `is_plain` tells that the request has no body and its answer
+    one, in HTTP/1.1, and that the connection is kept.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Downstream(Connection):
         "head",
         "is_11",
         "is_head",
+        "is_plain",
         "keep_alive",
         "known",
         "started",
@@ -64,7 +67,7 @@ class Downstream(Connection):
         self.framing = b""
         self.started = 0.0
         self.is_11 = self.keep_alive = True
-        self.is_head = False
+        self.is_head = self.is_plain = False
         self._reader: FlowBody | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -119,6 +122,9 @@ class Downstream(Connection):
         exchange = self.exchange
         if exchange is not None and exchange.connection is not None:
             exchange.connection.transport.resume_reading()
+        self._take_turn()
+
+    def _take_turn(self) -> None:
         try:
             self.proceed()
         except Exception:  # noqa: BLE001  the outermost edge
@@ -133,7 +139,7 @@ class Downstream(Connection):
             if served == _MAX_TURN:
                 # Others are waiting: a client that pipelines has its turn again after them.
                 self.pause_reading()
-                self.context.loop.call_soon(self._proceed_later)
+                self.context.loop.call_soon(self._take_turn)
                 return
             served += 1
             data, self.buffer = self.buffer, b""
@@ -145,19 +151,19 @@ class Downstream(Connection):
             else:
                 self.resume_reading()
 
-    def _proceed_later(self) -> None:
-        try:
-            self.proceed()
-        except Exception:  # noqa: BLE001  the outermost edge
-            self.defect()
-
     def _read_head(self, data: bytes, *, is_pipelined: bool = False) -> bool:
         """Read one head from `data` and act on it; False when more is needed."""
         context = self.context
         parser = context.request_parser
         known = self.known
-        if known is not None and parser.parse_again(data, known):
+        memo: dict[object, object] | None
+        line = None if known is None else parser.parse_again(data, known)
+        if known is not None and line is not None:
+            # Framing and keep-alive are still as they were when `known` was learned.
             self.buffer = b""
+            self.started = _monotonic()
+            method, target = line
+            headers, memo = known.headers, known.memo
         else:
             try:
                 end = parser.parse_first(data) if is_pipelined else parser.parse(data)
@@ -165,34 +171,18 @@ class Downstream(Connection):
                 self._refuse_head(refusal)
                 return True
             if not end:
-                if not self.buffer:
-                    self.since = context.now
-                # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
-                self.buffer = data if data.replace(b"\r\n", b"") else b""
+                self._keep_beginning(data)
                 return False
+            self.started = _monotonic()
             self.buffer = data[end:]
             known = self.known = parser.learn(data) if end == len(data) else None
-        self.started = _monotonic()
-        method = parser.method
+            memo = known.memo if known is not None else None
+            method, target, headers = parser.method, parser.target, parser.headers
+            self._take_framing(parser)
         self.is_head = method == b"HEAD"
-        self.is_11 = parser.is_11
-        self.keep_alive = parser.keep_alive
-        self.framing = parser.framing
-        if parser.length or parser.is_chunked:
-            self.body = RequestBody(
-                self,
-                parser.length,
-                is_chunked=parser.is_chunked,
-                expects_continue=parser.expects_continue,
-            )
+        self.is_plain = known is not None and not self.is_head
         self.head = head = RequestHead(
-            method,
-            parser.target,
-            parser.headers,
-            self.peer,
-            context.next_id(),
-            self.is_tls,
-            known.memo if known is not None else None,
+            method, target, headers, self.peer, context.next_id(), self.is_tls, memo
         )
         decision = context.decide(head)
         if isinstance(decision, Forward):
@@ -202,6 +192,21 @@ class Downstream(Connection):
         else:
             self._decide_later(decision)
         return True
+
+    def _keep_beginning(self, data: bytes) -> None:
+        """Keep the beginning of a head."""
+        if not self.buffer:
+            self.since = self.context.now
+        # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
+        self.buffer = data if data.replace(b"\r\n", b"") else b""
+
+    def _take_framing(self, parser: RequestParser) -> None:
+        """Take over how the request that was just parsed is framed, and how it is to be answered."""
+        self.is_11 = parser.is_11
+        self.keep_alive = parser.keep_alive
+        self.framing = parser.framing
+        if parser.length or parser.is_chunked:
+            self.body = RequestBody.of(self, parser)
 
     def _take_more(self, data: bytes) -> None:
         """Take what arrives while a request is under way, or after the last one."""
@@ -271,14 +276,13 @@ class Downstream(Connection):
     def respond(self, respond: Respond) -> None:
         """Send an answer of ours."""
         self._skip_body()
-        head = self.head
-        sent = self._write_response(respond.response, head.request_id if head is not None else "")
+        sent = self._write_response(respond.response, self.head.request_id if self.head else "")
         self.answered(respond.note, respond.response.status, sent, _monotonic(), 0.0)
 
     def refuse(self, reason: str, status: int, note: Note) -> None:
         """Answer for what was found here; `note` tells what is known."""
-        request_id = self.head.request_id if self.head is not None else ""
-        respond = self.context.application.refuse(reason, status, request_id, self.head)
+        head = self.head
+        respond = self.context.application.refuse(reason, status, head.request_id if head else "", head)
         self.respond(Respond(respond.response, note))
 
     def _refuse_head(self, refusal: HeadRefused) -> None:
@@ -312,16 +316,16 @@ class Downstream(Connection):
     def _write_response(self, response: Response, request_id: str) -> int:
         """Write an answer of ours with its framing; return its size."""
         context = self.context
-        if response.page is not None:
-            wire = context.application.render(response, request_id)
-            status, headers, body = wire.status, wire.headers, wire.body
-        else:
-            status, headers, body = response.status, response.headers, response.body
-        if not self.keep_alive or context.is_draining:
-            connection = CONNECTION_CLOSE
-        else:
-            connection = b"" if self.is_11 else CONNECTION_KEEP_ALIVE
-        data = build_response(status, headers, body, context.date + connection, is_head=self.is_head)
+        is_kept = self.keep_alive and not context.is_draining
+        known = self.known if self.is_plain and is_kept else None
+        if known is not None and (answer := known.recall_answer(response)) is not None:
+            data = answer[0] + context.date + answer[1]
+            self.transport.write(data)
+            return len(data)
+        wire = response if response.page is None else context.application.render(response, request_id)
+        connection = (b"" if self.is_11 else CONNECTION_KEEP_ALIVE) if is_kept else CONNECTION_CLOSE
+        framing = context.date + connection
+        data = build_response(wire.status, wire.headers, wire.body, framing, is_head=self.is_head)
         self.transport.write(data)
         return len(data)
 
@@ -386,12 +390,11 @@ class Downstream(Connection):
         if self.exchange is not None:
             self.exchange.drop()
         self.keep_alive = False
-        note = Note(site="", reason="internal_error")
         try:
             if head is None or has_begun:
                 self.end("internal_error")
             else:
-                self.refuse("internal_error", 500, note)
+                self.refuse("internal_error", 500, Note(site="", reason="internal_error"))
         except Exception:  # noqa: BLE001  the way to say it is broken too
             self.context.observer.defect("express", "")
             self.reset()

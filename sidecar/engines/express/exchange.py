@@ -27,9 +27,9 @@ from sidecar.engines.express.wire import (
     CONNECTION_CLOSE,
     CONNECTION_KEEP_ALIVE,
     UPGRADE,
-    build_fields,
     build_head,
     build_request,
+    build_tail,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.decision import Forward
     from sidecar.core.http import HeaderPair
+    from sidecar.engines.express.answerhead import ParsedAnswer
     from sidecar.engines.express.bodies import Body
     from sidecar.engines.express.downstream import Downstream
     from sidecar.engines.express.pool import Pool
@@ -127,16 +128,15 @@ class Exchange:
         forward = self.forward
         if down.is_write_paused:
             connection.transport.pause_reading()
-        framing = UPGRADE if forward.finish.is_websocket else down.framing
         known = down.known
-        if known is None:
-            kept = build_fields(forward.kept)
-        elif known.kept is forward.kept:
-            kept = known.kept_block
+        if known is None or forward.finish.is_websocket:
+            tail = build_tail(forward, UPGRADE if forward.finish.is_websocket else down.framing)
+        elif known.kept is forward.kept and known.edits is forward.edits:
+            tail = known.tail
         else:
-            kept = known.kept_block = build_fields(forward.kept)
-            known.kept = forward.kept
-        connection.transport.write(build_request(forward, kept, framing))
+            tail = known.tail = build_tail(forward, b"")
+            known.kept, known.edits = forward.kept, forward.edits
+        connection.transport.write(build_request(forward.method, forward.target, tail))
         if down.body is not None:
             self._sends_chunked = down.body.is_chunked
             if down.body.begin(self) and self.connection is connection:
@@ -175,55 +175,70 @@ class Exchange:
         """Read the answer's head, and the 1xx heads before it (RFC 9110 §15.2)."""
         if self._buffer:
             data = self._buffer + data
-        parser = self.down.context.answer_parser
-        while True:
-            try:
-                end = parser.parse(data)
-                if end and parser.status < 200 and parser.status != 101:  # noqa: PLR2004
-                    self._pass_informational()
-                    data = data[end:]
-                    continue
-            except AnswerBroken as broken:
-                self.fail("upstream_broken", 502, broken.detail)
-                return
-            break
-        if not end:
+        down = self.down
+        context = down.context
+        try:
+            read = context.answer_parser.parse(data)
+            while read is not None and read[0].status < 200 and read[0].status != 101:  # noqa: PLR2004
+                self._pass_informational(read[0])
+                data = data[read[1] :]
+                read = context.answer_parser.parse(data)
+        except AnswerBroken as broken:
+            self.fail("upstream_broken", 502, broken.detail)
+            return
+        if read is None:
             self._buffer = data
             return
+        answer, end = read
         rest = data[end:]
-        if parser.status == 101:  # noqa: PLR2004
-            self._switch(rest)
+        self._status = answer.status
+        finish = self.forward.finish
+        if (
+            answer.finish is finish
+            and answer.length == len(rest)
+            and down.is_plain
+            and not self._informational
+            and not context.is_draining
+        ):
+            # Most short answers: known, all of it here, and both connections go on.
+            now = _monotonic()
+            self._upstream_seconds = now - self.since
+            self._is_reusable = self.has_begun = True
+            self._write(answer.plain + rest)
+            self._finish(b"", now)
             return
-        answer = self.down.context.finish(self.forward.finish, parser.status, parser.headers)
-        if answer.is_acceptable:
-            self._answer(answer.headers, rest)
+        if answer.status == 101:  # noqa: PLR2004
+            self._switch(answer, rest)
+            return
+        passed = context.finish(finish, answer.status, answer.headers)
+        if passed.is_acceptable:
+            answer.prepare(finish, passed.headers)
+            self._answer(answer, passed.headers, rest)
         else:
-            self.fail("upstream_broken", 502, f"unacceptable answer {parser.status}")
+            self.fail("upstream_broken", 502, f"unacceptable answer {answer.status}")
 
-    def _answer(self, headers: list[HeaderPair], rest: bytes) -> None:
+    def _answer(self, answer: ParsedAnswer, headers: list[HeaderPair], rest: bytes) -> None:
         """Decide the framing of the answer, and send its head with the first of its body."""
         down = self.down
         context = down.context
-        parser = context.answer_parser
         now = _monotonic()
         self._upstream_seconds = now - self.since
-        self._status = parser.status
         # An early answer costs both connections: where the request ends can't be known any more.
-        self._is_reusable = parser.keep_alive and down.body is None and not self._informational
+        self._is_reusable = answer.keep_alive and down.body is None and not self._informational
         if down.body is not None or context.is_draining:
             down.keep_alive = False
-        length = parser.length
+        length = answer.length
         is_complete = True
-        if not parser.has_body or down.is_head:
+        if not answer.has_body or down.is_head:
             payload, surplus = b"", rest
             # A body here, against the rules, may still be on its way (S53). HEAD tells what GET would.
-            self._is_reusable &= length <= 0 and not parser.is_chunked and not down.is_head
+            self._is_reusable &= length <= 0 and not answer.is_chunked and not down.is_head
             framing = b"Content-Length: %d\r\n" % length if length >= 0 and down.is_head else b""
         elif length == len(rest):
             payload, surplus = rest, b""
             framing = b"Content-Length: %d\r\n" % length
         else:
-            body = self._body = self._expect_body(length, is_chunked=parser.is_chunked)
+            body = self._body = self._expect_body(length, is_chunked=answer.is_chunked)
             try:
                 payload, surplus = body.feed(rest)
             except BrokenBody as broken:
@@ -233,16 +248,14 @@ class Exchange:
             framing = b"Content-Length: %d\r\n" % length if length >= 0 else self._frame_unknown()
             if self._is_chunked:
                 payload = (encode_chunk(payload) if payload else b"") + (LAST_CHUNK if is_complete else b"")
-        if not parser.has_date:
+        if not answer.has_date:
             framing += context.date
         if not down.keep_alive:
             framing += CONNECTION_CLOSE
         elif not down.is_11:
             framing += CONNECTION_KEEP_ALIVE
         self.has_begun = True
-        data = build_head(parser.line, headers, framing) + payload
-        self.sent_bytes += len(data)
-        down.transport.write(data)
+        self._write(build_head(answer.line, headers, framing) + payload)
         if is_complete:
             self._finish(surplus, now)
 
@@ -267,30 +280,28 @@ class Exchange:
         self.sent_bytes += len(data)
         self.down.transport.write(data)
 
-    def _pass_informational(self) -> None:
+    def _pass_informational(self, answer: ParsedAnswer) -> None:
         """Pass a 1xx on, but for 100: that one is for us, who have answered Expect already."""
-        parser = self.down.context.answer_parser
         self._informational += 1
         if self._informational > _MAX_INFORMATIONAL:
             raise AnswerBroken("too many 1xx answers")
-        if parser.status != 100 and self.down.is_11:  # noqa: PLR2004
-            fields = [pair for pair in parser.headers if pair[0].lower() in _EARLY_FIELDS]
-            self.down.transport.write(build_head(parser.line, fields, b""))
+        if answer.status != 100 and self.down.is_11:  # noqa: PLR2004
+            fields = [pair for pair in answer.headers if pair[0].lower() in _EARLY_FIELDS]
+            self.down.transport.write(build_head(answer.line, fields, b""))
 
-    def _switch(self, rest: bytes) -> None:
+    def _switch(self, answer: ParsedAnswer, rest: bytes) -> None:
         """Become a tunnel, if the core says that this 101 may."""
         context = self.down.context
-        parser = context.answer_parser
-        answer = context.finish(self.forward.finish, 101, parser.headers)
+        passed = context.finish(self.forward.finish, 101, answer.headers)
         connection = self.connection
-        if not answer.is_tunnel or not answer.is_acceptable or connection is None:
+        if not passed.is_tunnel or not passed.is_acceptable or connection is None:
             self.fail(
                 "upstream_broken", 502, "101 to a request that asked for no WebSocket, or not for this one"
             )
             return
         self._status = 101
         self._upstream_seconds = _monotonic() - self.since
-        self._write(build_head(parser.line, answer.headers, UPGRADE))
+        self._write(build_head(answer.line, passed.headers, UPGRADE))
         self.connection = connection.exchange = None
         down = self.down
         leftover = down.become_tunnel(self.forward.note, self.sent_bytes, self._upstream_seconds)
@@ -325,8 +336,7 @@ class Exchange:
             else:
                 connection.abort()
         down.answered(self.forward.note, self._status, self.sent_bytes, now, self._upstream_seconds)
-        if down.buffer or down.is_read_paused or down.is_half_closed:
-            down.proceed()
+        down.proceed()
 
     def upstream_lost(self, *, is_clean: bool) -> None:
         """Take that the upstream has closed: an end, a reason to ask again, or a broken answer."""
@@ -350,7 +360,9 @@ class Exchange:
     def fail(self, reason: str, status: int, detail: str) -> None:
         """End with an answer of ours, or break off what has begun: never a clean end to half an answer."""
         self.drop()
-        note = replace(self.forward.note, reason=reason, detail=detail)
+        # A site may have several upstreams: whoever reads the line must see which one it was.
+        named = f"{self.forward.upstream.name}: {detail}" if reason.startswith("upstream_") else detail
+        note = replace(self.forward.note, reason=reason, detail=named)
         if self.has_begun:
             self.down.break_off(note, self.sent_bytes, self._upstream_seconds)
             return

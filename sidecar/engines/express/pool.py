@@ -73,7 +73,9 @@ class Pool:
         except asyncio.CancelledError:
             connection.abandon()
             raise
-        except (OSError, ssl.SSLError, ssl.CertificateError) as error:
+        except ssl.SSLError as error:  # somebody answers, but not in a way that we may trust
+            exchange.connect_failed("upstream_broken", 502, f"{type(error).__name__}: {error}")
+        except OSError as error:
             exchange.connect_failed("upstream_unavailable", 503, f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001  the outermost edge of this task
             exchange.defect()

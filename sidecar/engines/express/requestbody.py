@@ -10,6 +10,7 @@ from sidecar.engines.express.wire import CONTINUE
 if TYPE_CHECKING:
     from sidecar.engines.express.bodies import Body
     from sidecar.engines.express.downstream import Downstream
+    from sidecar.engines.express.requesthead import RequestParser
 
 __all__ = ["BodySink", "RequestBody"]
 
@@ -53,6 +54,13 @@ class RequestBody:
         self.is_chunked = is_chunked
         self.received = self.progress = 0
         self.progress_at = 0.0
+
+    @classmethod
+    def of(cls, down: Downstream, parser: RequestParser) -> RequestBody:
+        """Return the body that the head just parsed announces."""
+        return cls(
+            down, parser.length, is_chunked=parser.is_chunked, expects_continue=parser.expects_continue
+        )
 
     @property
     def is_taken(self) -> bool:

@@ -12,8 +12,10 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from sidecar.core.decision import Edits
 from sidecar.core.errors import BadRequest
-from sidecar.core.http import HeaderPair
+from sidecar.core.http import HeaderPair, Response
+from sidecar.core.recurring import Recurring
 from sidecar.core.runtime import Limits
 from sidecar.engines.express.fields import (
     CLOSE,
@@ -28,6 +30,7 @@ from sidecar.engines.express.fields import (
     connection_options,
     parse_length,
 )
+from sidecar.engines.express.wire import split_at_date
 
 __all__ = ["HeadRefused", "KnownFields", "RequestParser"]
 
@@ -40,6 +43,12 @@ _PLAIN_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
 # What llhttp takes in a path and query (a test holds them against each other), less the fragment's sign.
 _TARGET_BYTES: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _MAX_KNOWN_BYTES: Final = 8192
+# Some 200 KiB in all.
+_KNOWN_LINES: Final = 512
+_MAX_KNOWN_LINE: Final = 256
+
+type RequestLine = tuple[bytes, bytes]
+"""Method and target."""
 _MAX_ALONE_BYTES: Final = 16384
 
 
@@ -56,11 +65,13 @@ class KnownFields:
     """The fields of the last request of a connection, as bytes and as parsed.
 
     A client on a kept-alive connection mostly sends the very same fields again. The same bytes parse to the
-    same values, so they are compared instead of parsed. `memo` is for whoever derives something from them;
-    `kept` and `kept_block` are the fields that last went upstream, and their bytes.
+    same values, so they are compared instead of parsed. A request with a body is never known, nor one that
+    ends its connection. `memo` is for whoever derives something from the fields; `tail` is what last went
+    upstream behind a request's target, of the fields `kept` and with the `edits`; `answer` is what stands
+    before and behind the Date of the `response` that was given last, once it has been given twice.
     """
 
-    __slots__ = ("block", "headers", "kept", "kept_block", "memo")
+    __slots__ = ("answer", "block", "edits", "headers", "kept", "memo", "response", "tail")
 
     def __init__(self, block: bytes, headers: list[HeaderPair]) -> None:
         """Remember the bytes from the first line's end to the head's."""
@@ -68,7 +79,20 @@ class KnownFields:
         self.headers = headers
         self.memo: dict[object, object] = {}
         self.kept: list[HeaderPair] | None = None
-        self.kept_block = b""
+        self.edits: tuple[Edits, ...] = ()
+        self.tail = b""
+        self.response: Response | None = None
+        self.answer: tuple[bytes, bytes] | None = None
+
+    def recall_answer(self, response: Response) -> tuple[bytes, bytes] | None:
+        """Return the bytes before and behind Date of an answer that was the last one too, else None."""
+        if self.response is not response:
+            if response.page is None:
+                self.response, self.answer = response, None
+            return None
+        if self.answer is None:
+            self.answer = split_at_date(response)
+        return self.answer
 
 
 class RequestParser:
@@ -81,6 +105,7 @@ class RequestParser:
     __slots__ = (
         "_heads",
         "_limits",
+        "_lines",
         "_marked",
         "expects_continue",
         "framing",
@@ -96,6 +121,7 @@ class RequestParser:
     def __init__(self, limits: Limits) -> None:
         """Hold nothing; the attributes are set by `parse`."""
         self._limits = limits
+        self._lines = Recurring(self._read_plain_line, entries=_KNOWN_LINES, max_bytes=_MAX_KNOWN_LINE)
         self._heads = 0
         self._marked: list[tuple[int, bytes]] = []
         self.headers: list[HeaderPair] = []
@@ -135,18 +161,18 @@ class RequestParser:
             return len(data)
         return self.parse_first(data)
 
-    def parse_again(self, data: bytes, known: KnownFields) -> int:
-        """Read `data` if it is one head with the `known` fields; return where it ends, else 0.
+    def parse_again(self, data: bytes, known: KnownFields) -> RequestLine | None:
+        """Return method and target if `data` is one head with the `known` fields, else None.
 
-        Only for what needs no framing and no second thought: a plain method and an origin-form target, whose
-        characters are checked here as llhttp does.
+        Only for what needs no framing and no second thought: a plain method and an origin-form target.
         """
-        line_end = data.find(b"\r\n")
-        if not data.endswith(known.block) or len(data) - line_end != len(known.block):
-            return 0
-        parts = data[:line_end].split(b" ")
+        return self._lines[data[: -len(known.block)]] if data.endswith(known.block) else None
+
+    def _read_plain_line(self, line: bytes) -> RequestLine | None:
+        """Read a request line as llhttp does, None unless it is plain. It may be anything but a line."""
+        parts = line.split(b" ")
         if len(parts) != 3 or parts[2] != b"HTTP/1.1":  # noqa: PLR2004
-            return 0
+            return None
         method, target, _ = parts
         if (
             method not in _PLAIN_METHODS
@@ -154,15 +180,8 @@ class RequestParser:
             or target.translate(None, _TARGET_BYTES)
             or len(target) > self._limits.max_target_bytes
         ):
-            return 0
-        self.method = method
-        self.target = target
-        self.headers = known.headers
-        self.framing = b""
-        self.length = 0
-        self.is_11 = self.keep_alive = True
-        self.is_chunked = self.expects_continue = False
-        return len(data)
+            return None
+        return method, target
 
     def learn(self, data: bytes) -> KnownFields | None:
         """Return the fields just parsed from all of `data`, if they may be known again."""

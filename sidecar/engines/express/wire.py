@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.core.decision import Forward
-    from sidecar.core.http import HeaderPair
+    from sidecar.core.http import HeaderPair, Response
 
 __all__ = [
     "CHUNKED",
@@ -27,7 +27,9 @@ __all__ = [
     "build_request",
     "build_response",
     "build_status_line",
+    "build_tail",
     "has_no_body",
+    "split_at_date",
 ]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -64,24 +66,24 @@ def build_date(now: float) -> bytes:
 
 
 def build_fields(headers: Sequence[HeaderPair]) -> bytes:
-    """Return complete field lines; nothing for none."""
+    """Return complete field lines; nothing for none (an empty join would end the head)."""
     return _join_lines(map(_join_pair, headers)) + _CRLF if headers else b""
 
 
-def build_request(forward: Forward, kept: bytes, framing: bytes) -> bytes:
-    """Return the head that goes upstream; `kept` and `framing` are complete field lines."""
-    method, target, edits = forward.method, forward.target, forward.edits
-    if len(edits) == 1:
-        return _join((method, b" ", target, b" HTTP/1.1\r\n", kept, edits[0].block, framing, _CRLF))
-    blocks = _join([each.block for each in edits])
-    return _join((method, b" ", target, b" HTTP/1.1\r\n", kept, blocks, framing, _CRLF))
+def build_request(method: bytes, target: bytes, tail: bytes) -> bytes:
+    """Return the head that goes upstream; `tail` comes from `build_tail`."""
+    return _join((method, b" ", target, tail))
+
+
+def build_tail(forward: Forward, framing: bytes) -> bytes:
+    """Return what follows the target in a request's head; `framing` are complete field lines."""
+    blocks = _join([edits.block for edits in forward.edits])
+    return _join((b" HTTP/1.1\r\n", build_fields(forward.kept), blocks, framing, _CRLF))
 
 
 def build_head(line: bytes, headers: Sequence[HeaderPair], framing: bytes) -> bytes:
     """Return an answer's head; `line` is a complete status line, `framing` complete field lines."""
-    if not headers:  # else the empty join would end the head here
-        return _join((line, framing, _CRLF))
-    return _join((line, _join_lines(map(_join_pair, headers)), _CRLF, framing, _CRLF))
+    return _join((line, build_fields(headers), framing, _CRLF))
 
 
 def build_response(
@@ -92,3 +94,10 @@ def build_response(
         return build_head(build_status_line(status), headers, framing)
     head = build_head(build_status_line(status), headers, b"%bContent-Length: %d\r\n" % (framing, len(body)))
     return head if is_head else head + body
+
+
+def split_at_date(response: Response) -> tuple[bytes, bytes]:
+    """Return the bytes of an answer of ours (without a page) that go before Date, and those behind it."""
+    whole = build_response(response.status, response.headers, response.body, b"", is_head=False)
+    end = whole.find(b"\r\n\r\n") + len(_CRLF)
+    return whole[:end], whole[end:]

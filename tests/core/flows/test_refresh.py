@@ -271,6 +271,30 @@ class TestProviderDown:
 
         assert events(other) == []
 
+    @pytest.mark.parametrize(
+        ("code", "is_everybodys"),
+        [("invalid_client", True), ("temporarily_unavailable", True), ("invalid_request", False)],
+    )
+    def test_what_may_be_about_one_session_keeps_nobody_else_waiting(
+        self, code: str, is_everybodys: bool
+    ) -> None:
+        """S36: one session that can't be refreshed must not keep others from losing their rights."""
+        browser = setup(provider())
+        browser.op.id_claims = dict(PROFILE)
+        browser.log_in()
+        other = Browser(browser.world, browser.op)
+        other.log_in()
+        other.events.clear()
+        browser.world.now = NOW + DUE
+        browser.op.on_token = lambda _: answer({"error": code}, 400)
+        visit(browser)
+        browser.op.on_token = None
+        browser.op.id_claims |= {"iat": NOW + DUE, "exp": NOW + DUE + 300}
+
+        visit(other)
+
+        assert events(other) == ([] if is_everybodys else ["session_refreshed"])
+
     def test_when_it_is_back_the_refresh_is_made(self) -> None:
         browser = signed_in()
         browser.op.unavailable = ProviderUnavailable("provider_timeout")
