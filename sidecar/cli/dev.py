@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -78,7 +79,7 @@ def _serve(options: Options, words: DevWords) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person meets at the terminal
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         # A second Ctrl-C, while open connections were given their time.
         return 0
     return 0
