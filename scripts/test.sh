@@ -19,7 +19,8 @@ else
 fi
 [ -z "$failed" ] || echo "FAILED:$failed (above); the tests follow all the same"
 
-.venv/bin/python -m pytest "$@" || failed="$failed tests"
+# A file of tests is one worker's, so that what its tests share is started once.
+.venv/bin/python -m pytest -n 2 --dist loadfile "$@" || failed="$failed tests"
 
 [ -z "$failed" ] && exit 0
 echo "FAILED:$failed" >&2
