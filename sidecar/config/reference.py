@@ -14,7 +14,13 @@ from sidecar.config.models.access import Condition, RuleSettings
 from sidecar.config.models.base import Model, SecretSource
 from sidecar.config.models.document import LongDocument
 from sidecar.config.models.headers import AssertionSettings, HeaderSettings, HeaderSource
-from sidecar.config.models.process import LimitSettings, LogSettings, ProcessSettings, TlsSettings
+from sidecar.config.models.process import (
+    ForwardAuthSettings,
+    LimitSettings,
+    LogSettings,
+    ProcessSettings,
+    TlsSettings,
+)
 from sidecar.config.models.provider import ClaimSettings, EndpointSettings, ProviderSettings
 from sidecar.config.models.session import CookieSettings, SessionSettings
 from sidecar.config.models.site import ListedSite, SiteSettings
@@ -33,6 +39,7 @@ PAGE: Final = Path(__file__).parents[2] / "docs/reference/configuration.md"
 SECTIONS: Final[tuple[tuple[str, type[Model]], ...]] = (
     ("The process", ProcessSettings),
     ("tls", TlsSettings),
+    ("forward_auth", ForwardAuthSettings),
     ("limits", LimitSettings),
     ("log", LogSettings),
     ("A site", SiteSettings),

@@ -20,6 +20,7 @@ __all__ = [
     "AssertionPolicy",
     "ClaimNames",
     "CookiePolicy",
+    "ForwardAuthPolicy",
     "HeaderPolicy",
     "HeaderRule",
     "Limits",
@@ -287,10 +288,30 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTls:
-    """TLS on the public listener; the files are re-read when they change."""
+    """TLS on the public listener; the files are re-read when they change.
+
+    `client_ca_file`: nobody is heard who shows no certificate of this authority.
+    """
 
     certificate_file: str
     key_file: str
+    client_ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardAuthPolicy:
+    """Who may ask about requests of others (S75): every condition that is there must hold, and one must be.
+
+    `callers` are networks, `trusts_unix` stands for whoever connects to our unix socket; `secret` is what the
+    caller sends in `X-Doorward-Secret`; `needs_certificate`: the caller has shown a client certificate, which
+    the listener has checked. `grpc` is the address of Envoy's gRPC form.
+    """
+
+    callers: tuple[Network, ...] = ()
+    trusts_unix: bool = False
+    secret: Secret | None = None
+    needs_certificate: bool = False
+    grpc: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +320,8 @@ class Runtime:
 
     `trusts_unix_peers`: whoever connects to our unix socket is a trusted proxy, as those of
     `trusted_proxies` are (it has no address by which it could be listed). `mode` and `authority_folder`
-    (None: a place of its own choice) are the interception engine's.
+    (None: a place of its own choice) are the interception engine's. `forward_auth` None: nobody may ask.
+    `compat` is the peer whose paths, parameters and statuses are kept to where they differ from ours.
     """
 
     sites: tuple[Site, ...]
@@ -313,6 +335,8 @@ class Runtime:
     engine: Literal["express", "interception"] = "express"
     mode: str = "reverse"
     authority_folder: str | None = None
+    forward_auth: ForwardAuthPolicy | None = None
+    compat: Literal["oauth2-proxy"] | None = None
     access_log: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: str = "info"

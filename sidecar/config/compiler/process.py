@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from sidecar.config.addresses import is_loopback, parse_network, parse_origin
 from sidecar.config.compiler.context import Context
 from sidecar.config.compiler.cookies import refuse_collisions
+from sidecar.config.compiler.forwardauth import compile_forward_auth, refuse_unix_peers
 from sidecar.config.compiler.site import compile_site
-from sidecar.config.compiler.tls import check_pair
+from sidecar.config.compiler.tls import check_authorities, check_pair
 from sidecar.config.models.document import LongDocument, ShortDocument
 from sidecar.config.models.process import UNIX_PEERS, LimitSettings, ProcessSettings
 from sidecar.config.models.site import SiteSettings
@@ -31,6 +32,7 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
     _check_engine(context, document, [site for _, site in sites])
     _refuse_circles(context, document.listen, sites)
     tls = _tls(context, document)
+    forward_auth = compile_forward_auth(context, document, tls)
     if context.problems:
         return None
     return Runtime(
@@ -45,6 +47,8 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
         engine=document.engine,
         mode=document.mode,
         authority_folder=_authority_folder(context, document),
+        forward_auth=forward_auth,
+        compat=document.compat,
         access_log=document.log.access,
         log_format=document.log.format,
         log_level=document.log.level,
@@ -89,12 +93,7 @@ def _check_listeners(context: Context, document: ProcessSettings) -> None:
     if document.admin is not None and document.admin == document.listen and is_fixed:
         # S71: health and metrics are nobody's business on the public listener.
         context.refuse(("admin",), "is the address of listen; give it another port", ("listen",))
-    if UNIX_PEERS in document.trusted_proxies and not document.listen.startswith("unix:"):
-        context.refuse(
-            ("trusted_proxies", document.trusted_proxies.index(UNIX_PEERS)),
-            f"stands for whoever connects to our unix socket, and listen is {document.listen}; remove it",
-            ("listen",),
-        )
+    refuse_unix_peers(context, ("trusted_proxies",), document.trusted_proxies, document.listen)
 
 
 def _refuse_circles(context: Context, listen: str, sites: list[tuple[Path, Site]]) -> None:
@@ -140,6 +139,8 @@ def _check_engine(context: Context, document: ProcessSettings, sites: list[Site]
         context.refuse(
             ("listen",), "can't be a unix socket with the interception engine; write host:port", ("engine",)
         )
+    if document.tls is not None and document.tls.client_ca is not None:
+        context.refuse(("tls", "client_ca"), "is of the express engine; remove it", ("engine",))
     if document.tls is not None and document.mode != "reverse":
         context.refuse(
             ("tls",),
@@ -166,7 +167,9 @@ def _tls(context: Context, document: ProcessSettings) -> ListenerTls | None:
     certificate = context.file(("tls", "certificate"), document.tls.certificate)
     key = context.file(("tls", "key"), document.tls.key)
     check_pair(context, ("tls",), certificate, key)
-    return ListenerTls(certificate_file=str(certificate), key_file=str(key))
+    authority = context.file(("tls", "client_ca"), document.tls.client_ca)
+    check_authorities(context, ("tls", "client_ca"), authority)
+    return ListenerTls(certificate_file=str(certificate), key_file=str(key), client_ca_file=authority)
 
 
 def _limits(settings: LimitSettings) -> Limits:

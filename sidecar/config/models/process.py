@@ -7,11 +7,19 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from sidecar.config.addresses import Listen, check_network
-from sidecar.config.models.base import Model
+from sidecar.config.models.base import Model, SecretForm
 from sidecar.config.problems import quoted
 from sidecar.config.values import Duration, FilePath, Kind, Size, Switch, Text, Whole, complaint
 
-__all__ = ["MODES", "UNIX_PEERS", "LimitSettings", "LogSettings", "ProcessSettings", "TlsSettings"]
+__all__ = [
+    "MODES",
+    "UNIX_PEERS",
+    "ForwardAuthSettings",
+    "LimitSettings",
+    "LogSettings",
+    "ProcessSettings",
+    "TlsSettings",
+]
 
 
 class TlsSettings(Model):
@@ -23,6 +31,14 @@ class TlsSettings(Model):
     )
     key: FilePath = Field(
         description="Its private key, PEM, without a passphrase.", examples=["/etc/doorward/tls.key"]
+    )
+    client_ca: FilePath | None = Field(
+        default=None,
+        description=(
+            "Whoever connects must show a certificate of this authority, PEM: for a listener that only an"
+            " ingress may reach. Express engine only."
+        ),
+        examples=["/etc/doorward/ingress-ca.pem"],
     )
 
 
@@ -135,6 +151,32 @@ def _mode(text: str) -> str:
 Mode = Annotated[Text, AfterValidator(_mode), Kind("mode")]
 
 
+class ForwardAuthSettings(Model):
+    """Who may ask whether a request of somebody else may pass: the ingress. All that is written must hold."""
+
+    callers: tuple[TrustedProxy, ...] = Field(
+        default=(),
+        description=(
+            "Addresses that may ask; `unix` stands for whoever connects to our unix socket. Their"
+            " X-Forwarded-For is believed."
+        ),
+        examples=[["10.0.0.0/8"]],
+    )
+    secret: SecretForm | None = Field(
+        default=None,
+        description="What the ingress sends in `X-Doorward-Secret`; at least 16 characters.",
+        examples=[{"file": "/run/secrets/forward-auth"}],
+    )
+    grpc: Listen | None = Field(
+        default=None,
+        description=(
+            "Where Envoy asks by gRPC (ext_authz); needs the extra `doorward[envoy]`. HTTP needs no address"
+            " of its own."
+        ),
+        examples=["127.0.0.1:4181"],
+    )
+
+
 class ProcessSettings(Model):
     """The keys that a process has once, whatever sites it serves."""
 
@@ -192,6 +234,21 @@ class ProcessSettings(Model):
             " trusted by default."
         ),
         examples=[["10.0.0.0/8"]],
+    )
+    forward_auth: ForwardAuthSettings | None = Field(
+        default=None,
+        description=(
+            "Answer an ingress that asks about each request (forward auth). Without it, nobody may ask."
+        ),
+        examples=[{"callers": ["10.0.0.0/8"]}],
+    )
+    compat: Literal["oauth2-proxy"] | None = Field(
+        default=None,
+        description=(
+            "Keep to oauth2-proxy's paths, parameters and statuses where they differ: 202 from the auth"
+            " endpoint, a link that signs out, its recipes for nginx, Traefik and Caddy as published."
+        ),
+        examples=["oauth2-proxy"],
     )
     workers: Whole = Field(
         default=1,

@@ -39,6 +39,9 @@ def _build_listener_context(tls: ListenerTls) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.load_cert_chain(tls.certificate_file, tls.key_file)
+    if tls.client_ca_file is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(tls.client_ca_file)
     return context
 
 
@@ -51,7 +54,7 @@ class ListenerContext:
         """Load the files. Raises OSError or ssl.SSLError: the operator's files are missing or don't fit."""
         self._tls = tls
         self._observer = observer
-        self._stamp = _stamp(tls.certificate_file, tls.key_file)
+        self._stamp = _stamp(tls.certificate_file, tls.key_file, tls.client_ca_file)
         self._refused: _Stamp | None = None
         self._newest = self.context = _build_listener_context(tls)
         # Called in every handshake, with or without a server name; swaps certificate and key atomically.
@@ -63,7 +66,7 @@ class ListenerContext:
 
     def reload(self) -> None:
         """Load the files again when they have changed; tell the observer how that went, once."""
-        stamp = _stamp(self._tls.certificate_file, self._tls.key_file)
+        stamp = _stamp(self._tls.certificate_file, self._tls.key_file, self._tls.client_ca_file)
         if stamp in {self._stamp, self._refused}:
             return
         try:

@@ -1,0 +1,66 @@
+"""Forward auth: who may ask about requests of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sidecar.config.addresses import parse_network
+from sidecar.config.compiler.context import Context
+from sidecar.config.models.process import UNIX_PEERS, ProcessSettings
+from sidecar.config.problems import Path
+from sidecar.core.runtime import ForwardAuthPolicy, ListenerTls
+
+__all__ = ["compile_forward_auth", "refuse_unix_peers"]
+
+_KEY: Final = "forward_auth"
+_MIN_SECRET_BYTES: Final = 16
+
+
+def compile_forward_auth(
+    context: Context, document: ProcessSettings, tls: ListenerTls | None
+) -> ForwardAuthPolicy | None:
+    """Return the policy; None where nobody may ask, or after a problem."""
+    settings = document.forward_auth
+    if settings is None:
+        return None
+    callers = (_KEY, "callers")
+    refuse_unix_peers(context, callers, settings.callers, document.listen)
+    secret = context.secret((_KEY, "secret"), settings.secret)
+    if secret is not None and not _may_be_sent(secret.reveal()):
+        context.refuse(
+            (_KEY, "secret"),
+            f"has to be {_MIN_SECRET_BYTES} or more visible ASCII characters; `openssl rand -hex 32`"
+            " makes one",
+        )
+    has_certificates = tls is not None and tls.client_ca_file is not None
+    if not settings.callers and settings.secret is None and not has_certificates:
+        context.refuse(
+            (_KEY,),
+            "says of nobody that he may ask; write callers (the addresses of your ingress), secret, or"
+            " tls.client_ca",
+        )
+    if settings.grpc is not None and settings.grpc in {document.listen, document.admin}:
+        context.refuse((_KEY, "grpc"), "is another listener's address; give it another port", ("listen",))
+    return ForwardAuthPolicy(
+        callers=tuple(parse_network(text) for text in settings.callers if text != UNIX_PEERS),
+        trusts_unix=UNIX_PEERS in settings.callers,
+        secret=secret,
+        needs_certificate=has_certificates,
+        grpc=settings.grpc,
+    )
+
+
+def refuse_unix_peers(context: Context, path: Path, networks: Sequence[str], listen: str) -> None:
+    """Refuse `unix` among `networks` where we listen on no unix socket."""
+    if UNIX_PEERS in networks and not listen.startswith("unix:"):
+        context.refuse(
+            (*path, networks.index(UNIX_PEERS)),
+            f"stands for whoever connects to our unix socket, and listen is {listen}; remove it",
+            ("listen",),
+        )
+
+
+def _may_be_sent(secret: bytes) -> bool:
+    """Tell whether a field can hold the secret, and nobody guesses it."""
+    return len(secret) >= _MIN_SECRET_BYTES and all(0x21 <= byte <= 0x7E for byte in secret)  # noqa: PLR2004
