@@ -40,7 +40,6 @@ types: ## mypy, strict
 bench: ## measure beside bare nginx; writes bench/RESULTS.md
 	$(SETUP_DEV)
 	@scripts/parts.sh
-	@$(BIN)/python -m pip install -q --require-hashes -r requirements/bench.txt || echo "bench: without Envoy" >&2
 	@$(BIN)/python -m bench
 
 docs: ## write the pages made from the source anew

