@@ -12,6 +12,7 @@ from sidecar.core import transaction
 from sidecar.core.authorization import build_authorization_request
 from sidecar.core.decision import Flow
 from sidecar.core.effects import LoadMetadata
+from sidecar.core.entrance import entrance, start_location
 from sidecar.core.flows.answers import own_page, redirect
 from sidecar.core.http import Page
 from sidecar.core.returnurl import safe_return_url
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Provider, Site
     from sidecar.core.tokens import ProviderMetadata
 
-__all__ = ["begin", "begin_with", "redirect_uri", "sign_in_page", "start_url"]
+__all__ = [
+    "begin",
+    "begin_with",
+    "entrance",
+    "redirect_uri",
+    "sign_in_page",
+    "start_location",
+    "start_url",
+]
 
 
 def begin(call: Call, return_to: str) -> Flow:
