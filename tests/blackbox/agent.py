@@ -19,7 +19,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Agent", "Cookie", "Form", "Page"]
+__all__ = ["Agent", "Cookie", "Form", "Page", "is_ours", "on_loopback"]
 
 _MAX_HOPS = 20
 _SECONDS = 30.0
@@ -215,12 +215,17 @@ class Agent:
         self._note_codes(url)
         cookie = self._cookie_header(method, url, initiator, is_navigation=is_navigation)
         self.longest_cookie_header = max(self.longest_cookie_header, len(cookie))
-        sent = {"User-Agent": "agent of the tests", **headers, **({"Cookie": cookie} if cookie else {})}
+        sent = {
+            "Host": urlsplit(url).netloc,
+            "User-Agent": "agent of the tests",
+            **headers,
+            **({"Cookie": cookie} if cookie else {}),
+        }
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), _SECONDS)
         # A transport alone: httpx.Client would keep cookies and follow redirects in its own way.
         with httpx.HTTPTransport(verify=self.verify, trust_env=False) as transport:
             request = httpx.Request(
-                method, url, headers=sent, content=content, extensions={"timeout": timeout}
+                method, on_loopback(url), headers=sent, content=content, extensions={"timeout": timeout}
             )
             response = transport.handle_request(request)
             response.request = request
@@ -271,9 +276,22 @@ class Agent:
         if attributes.get("max-age") == "0":
             self.jar.pop((host, name), None)
             return
-        if host == "localhost":
+        if is_ours(host):
             self.note_secret(value)
         self.jar[host, name] = Cookie(host=host, name=name, value=value, attributes=attributes)
+
+
+def is_ours(host: str) -> bool:
+    """Tell whether a host is a name that Doorward has in tests; providers are at 127.0.0.1."""
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def on_loopback(url: str) -> str:
+    """Return the URL with the address that RFC 6761 gives to names under localhost; not all resolvers do."""
+    parts = urlsplit(url)
+    if not (parts.hostname or "").endswith(".localhost") or parts.scheme != "http":
+        return url
+    return url.replace(parts.netloc, f"127.0.0.1:{parts.port or 80}", 1)
 
 
 def _origin(url: str) -> str:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tests.blackbox.agent import is_ours
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -25,7 +27,7 @@ def new_person(browser: Browser, doorward: Doorward, **options: Any) -> Iterator
     try:
         yield context
     finally:
-        doorward.note_secrets(c["value"] for c in context.cookies() if c["domain"] == "localhost")
+        doorward.note_secrets(c["value"] for c in context.cookies() if is_ours(c["domain"]))
         context.close()
 
 

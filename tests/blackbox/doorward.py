@@ -214,7 +214,7 @@ def _secrets_of(settings: object) -> Iterable[str]:
     """Yield each secret that stands in a configuration as it is."""
     if isinstance(settings, dict):
         for name, value in settings.items():
-            if name in {"client_secret", "private_key"} and isinstance(value, str):
+            if name in {"client_secret", "private_key", "secret"} and isinstance(value, str):
                 yield value
             elif name == "keys" and isinstance(value, list):
                 yield from (key for key in value if isinstance(key, str))

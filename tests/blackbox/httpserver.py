@@ -64,11 +64,15 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What to answer. A body that is no bytes is sent chunked, each part as soon as it is there."""
+    """What to answer. A body that is no bytes is sent chunked, each part as soon as it is there.
+
+    `take_over` is given the connection instead, for as long as it likes; nothing follows on it.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | Iterable[bytes] = b""
+    take_over: Callable[[socket.socket], None] | None = None
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -82,7 +86,11 @@ class _Handler(socketserver.StreamRequestHandler):
         while (received := _read_request(self.rfile, self.wfile)) is not None:
             with server.lock:
                 server.received.append(received)
-            _write_answer(self.wfile, received.method, server.answer(received))
+            answer = server.answer(received)
+            if answer.take_over is not None:
+                answer.take_over(self.connection)
+                return
+            _write_answer(self.wfile, received.method, answer)
 
 
 class _Server(socketserver.ThreadingTCPServer):

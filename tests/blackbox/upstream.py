@@ -6,7 +6,7 @@
 - /slow is a download that begins at once and ends when the test lets it
 - /status/NNN is answered with that status
 - /set-cookie?value=... is answered with these Set-Cookie values
-- /ws/..., which is another server, echoes messages, and tells its fields when it is sent "headers"
+- /ws/..., which is another server too, echoes messages, and tells its fields when it is sent "headers"
 - anything else is answered with what was received, as JSON
 """
 
@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import html
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Upstream(HttpServer):
 
     def __init__(self) -> None:
         self._released = threading.Semaphore(0)
+        self.websocket_port = 0
         super().__init__(self._serve)
 
     def release(self) -> None:
@@ -77,6 +79,7 @@ class Upstream(HttpServer):
             "slow": self._slow,
             "status": self._status,
             "set-cookie": self._set_cookie,
+            "ws": self._websocket,
         }.get(name, self._echo)
         return serve(received)
 
@@ -120,6 +123,31 @@ class Upstream(HttpServer):
         headers = tuple(("Set-Cookie", value) for value in received.query["value"])
         return Answer(headers=headers, body=b"set\n")
 
+    def _websocket(self, received: Received) -> Answer:
+        """Hand a handshake, and all that follows it, to the server of WebSockets."""
+        if [value.lower() for value in received.values("Upgrade")] != ["websocket"]:
+            return self._echo(received)
+        fields = (f"{name}: {value}" for name, value in received.headers)
+        head = "\r\n".join([f"GET {received.target} HTTP/1.1", *fields, "", ""]).encode("latin-1")
+
+        def relay(client: socket.socket) -> None:
+            with socket.create_connection(("127.0.0.1", self.websocket_port)) as server:
+                server.sendall(head)
+                threading.Thread(target=_pump, args=(server, client), daemon=True).start()
+                _pump(client, server)
+
+        return Answer(take_over=relay)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Carry bytes from one connection to the other until either ends, which ends both."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    for connection in (source, sink):
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
@@ -151,5 +179,5 @@ def upstream_application() -> Iterator[Application]:
     ):
         assert isinstance(upstream, Upstream)
         threading.Thread(target=websockets.serve_forever, daemon=True).start()
-        port = websockets.socket.getsockname()[1]
+        port = upstream.websocket_port = websockets.socket.getsockname()[1]
         yield Application(upstream, {"/": upstream.url, "/ws": f"http://127.0.0.1:{port}"})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tests.blackbox.agent import on_loopback
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -22,10 +26,12 @@ def open_websocket(
     from websockets.typing import Origin
 
     own = "/".join(url.split("/")[:3])
+    parts = urlsplit(on_loopback(url))
     return connect(
         url.replace("http", "ws", 1),
         additional_headers={**(headers or {}), **({"Cookie": cookie} if cookie else {})},
         origin=Origin(origin or own),
+        sock=socket.create_connection((parts.hostname, parts.port), timeout=10),
         max_size=1 << 24,
         proxy=None,
         open_timeout=10,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +13,13 @@ import pytest
 from tests.blackbox.agent import Agent
 from tests.blackbox.doorward import Doorward
 from tests.blackbox.httpserver import Answer, Received
+from tests.blackbox.refreshing import sign_in_with_due_refresh
 from tests.blackbox.scripted import ScriptedProvider, json_answer
 from tests.blackbox.upstream import Application
-from tests.blackbox.waiting import wait_until
 from tests.blackbox.websocket import open_websocket
 
 pytestmark = pytest.mark.slow
 
-# Half of it, and a session is due for its refresh.
-SHORT = 0.1
 PARALLEL = 20
 
 
@@ -37,23 +34,9 @@ def doorward(scripted: ScriptedProvider, application: Application, folder: Path)
         yield running
 
 
-def sign_in_with_due_refresh(doorward: Doorward, script: ScriptedProvider) -> Agent:
-    """Return somebody whose session is due for its refresh, and whose next token lasts long."""
-    script.access_token_seconds = SHORT
-    agent = doorward.agent()
-    at_provider = agent.open(doorward.url + "/", follow=False).location
-    callback = agent.open(at_provider, follow=False).location
-    assert agent.open(callback, follow=False).status == 302
-    signed_in_at = time.monotonic()
-    wait_until(lambda: time.monotonic() > signed_in_at + SHORT, "the refresh is due")
-    script.access_token_seconds = 3600
-    script.forget()
-    return agent
-
-
 @pytest.fixture
 def person(doorward: Doorward, script: ScriptedProvider) -> Agent:
-    return sign_in_with_due_refresh(doorward, script)
+    return sign_in_with_due_refresh(doorward.agent(), doorward.url + "/", script)
 
 
 def refreshes(provider: ScriptedProvider) -> list[Received]:
@@ -207,7 +190,7 @@ def test_a_refused_refresh_token_is_a_login(
 ) -> None:
     """The provider has ended it: navigations sign in anew, programs are told 401."""
     with Doorward(tmp_path, provider=scripted.settings(), upstreams=application.upstreams) as doorward:
-        person = sign_in_with_due_refresh(doorward, script)
+        person = sign_in_with_due_refresh(doorward.agent(), doorward.url + "/", script)
         script.script["/token"] = lambda _: json_answer({"error": "invalid_grant"}, 400)
 
         told = person.fetch(doorward.url + "/")
@@ -225,7 +208,7 @@ def test_tokens_of_somebody_else_are_refused_together(
 ) -> None:
     """S22: oidcc-client-test-refresh-token-invalid-sub; neither identity nor token of the other is used."""
     with Doorward(tmp_path, provider=scripted.settings(), upstreams=application.upstreams) as doorward:
-        person = sign_in_with_due_refresh(doorward, script)
+        person = sign_in_with_due_refresh(doorward.agent(), doorward.url + "/", script)
         script.script["/token"] = lambda received: script.redeem(received, sub="mallory")
         application.upstream.forget()
 
