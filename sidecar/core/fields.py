@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.errors import BadRequest
 from sidecar.core.http import header_values
+from sidecar.core.sessioncookie import recall
 
 if TYPE_CHECKING:
     from sidecar.core.forwarded import Forwarded
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.core.plan import Plan, RouteEntry, SitePlan, Way
     from sidecar.core.recurring import Recurring
     from sidecar.core.sessioncache import CachedSession
+    from sidecar.core.state import State
 
 __all__ = ["Fields", "find_site", "read_fields", "single_host"]
 
@@ -69,6 +71,27 @@ class Fields:
         self.route: RouteEntry | None = None
         self.method = b""
         self.ways: Recurring[Way]
+
+    def session_entry(self, state: State, now: float) -> CachedSession | None:
+        """Return the session of these fields when nothing at all is to be done about it.
+
+        An entry that was found for the same Cookie field before needs no second look at its bytes; its clocks
+        and revocation do (S36).
+        """
+        entry = self.entry
+        if entry is not None:
+            if now >= entry.check_at or state.revocations.refuses(entry.session):
+                return None
+            entry.is_used = True
+            entry.seen_at = now
+            return entry
+        if self.cookie is None:
+            return None
+        entry = self.entry = recall(self.site.site, state, self.cookie, now)
+        if entry is not None:
+            # At once: other cookies may have changed when the entry is met again.
+            self.others = self.site.others_of(entry, self.cookie)
+        return entry
 
     def choose(self, method: bytes) -> None:
         """Have `ways` be those of a method that is passed on."""

@@ -20,19 +20,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decision import Edits
 from sidecar.core.errors import BadRequest
 from sidecar.core.hosts import parse_authority
 from sidecar.core.http import header_values
+from sidecar.core.peers import Address, Peers, parse_address
 
 if TYPE_CHECKING:
     from sidecar.core.http import HeaderPair
     from sidecar.core.runtime import Network, Origin
 
-__all__ = ["SET_NAMES", "Forwarded", "ForwardedTable"]
+__all__ = ["SET_NAMES", "Forwarded", "ForwardedTable", "check_scheme"]
 
 SET_NAMES: Final = (
     "X-Forwarded-For",
@@ -42,8 +42,6 @@ SET_NAMES: Final = (
     "X-Real-IP",
     "Forwarded",
 )
-
-type _Address = IPv4Address | IPv6Address
 
 _MAX_REMEMBERED: Final = 4096  # addresses or chains, some 700 bytes each
 _MAX_CHAIN: Final = 32  # a chain of more trusted proxies than this is a loop or an attack
@@ -81,13 +79,12 @@ class ForwardedTable:
     headers must be read: `find` does it all.
     """
 
-    __slots__ = ("_chains", "_networks", "_origin", "_trusts_unix", "direct")
+    __slots__ = ("_chains", "_origin", "_trusted", "direct")
 
     def __init__(self, origin: Origin, networks: Sequence[Network], *, trusts_unix: bool) -> None:
         """Prepare for a site with public URL `origin`; `networks` hold the trusted proxies."""
         self._origin = origin
-        self._networks = tuple(networks)
-        self._trusts_unix = trusts_unix
+        self._trusted = Peers(networks, has_unix=trusts_unix)
         self._chains: dict[tuple[str, bytes], Forwarded] = {}
         self.direct: dict[str, Forwarded | None] = {}
 
@@ -99,7 +96,7 @@ class ForwardedTable:
         if peer not in self.direct:
             if len(self.direct) >= _MAX_REMEMBERED:
                 self.direct.clear()
-            is_trusted = self._is_trusted_peer(peer)
+            is_trusted = self._trusted.holds(peer)
             self.direct[peer] = None if is_trusted else self._build((peer,), is_trusted=False)
         known = self.direct[peer]
         return self._find_chain(peer, headers) if known is None else known
@@ -109,6 +106,13 @@ class ForwardedTable:
         chain = b",".join(header_values(headers, b"x-forwarded-for"))
         if not chain and header_values(headers, b"forwarded"):
             raise BadRequest("invalid_forwarded", "Forwarded without X-Forwarded-For from a trusted proxy")
+        return self.behind(peer, chain)
+
+    def behind(self, peer: str, chain: bytes) -> Forwarded:
+        """Return what is known of a request that `peer`, which is believed, says to come by `chain`.
+
+        Raises BadRequest("invalid_forwarded") when the chain holds something that is no address.
+        """
         key = (peer, chain)
         known = self._chains.get(key)
         if known is None:
@@ -128,18 +132,9 @@ class ForwardedTable:
             if len(addresses) > _MAX_CHAIN:
                 raise BadRequest("invalid_forwarded", "X-Forwarded-For has too many trusted addresses")
             addresses.append(str(address))
-            if not self._is_trusted(address):
+            if not self._trusted.holds_address(address):
                 break
         return tuple(reversed(addresses))
-
-    def _is_trusted_peer(self, peer: str) -> bool:
-        if peer == "unix":
-            return self._trusts_unix
-        address = _address(peer)
-        return address is not None and self._is_trusted(address)
-
-    def _is_trusted(self, address: _Address) -> bool:
-        return any(address.version == network.version and address in network for network in self._networks)
 
     def _build(self, chain: tuple[str, ...], *, is_trusted: bool) -> Forwarded:
         """Write the fields for a chain of addresses, the user agent's first."""
@@ -158,11 +153,16 @@ class ForwardedTable:
         return Forwarded(_plain(chain[0]), Edits.of(pairs), is_trusted=is_trusted)
 
 
+def check_scheme(value: bytes) -> None:
+    """Refuse an X-Forwarded-Proto that no honest proxy sends: BadRequest("invalid_forwarded") (S49)."""
+    if not _SCHEMES.issuperset(scheme.strip(b" \t").lower() for scheme in value.split(b",")):
+        raise BadRequest("invalid_forwarded", "X-Forwarded-Proto is no scheme that we know")
+
+
 def _check_scheme_and_host(headers: Sequence[HeaderPair]) -> None:
     """Refuse what no honest proxy sends: `evil@host`, a list of hosts, an unknown scheme (S49)."""
     for value in header_values(headers, b"x-forwarded-proto"):
-        if not _SCHEMES.issuperset(scheme.strip(b" \t").lower() for scheme in value.split(b",")):
-            raise BadRequest("invalid_forwarded", "X-Forwarded-Proto is no scheme that we know")
+        check_scheme(value)
     hosts = header_values(headers, b"x-forwarded-host")
     if len(hosts) > 1:
         raise BadRequest("invalid_forwarded", "X-Forwarded-Host is there twice")
@@ -173,20 +173,9 @@ def _check_scheme_and_host(headers: Sequence[HeaderPair]) -> None:
             raise BadRequest("invalid_forwarded", "X-Forwarded-Host is not one host") from error
 
 
-def _address(text: str) -> _Address | None:
-    """Return the address, IPv4-mapped ones as IPv4 and without a zone; None when it is none."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
-def _parse_node(text: str) -> _Address:
+def _parse_node(text: str) -> Address:
     found = _NODE.fullmatch(text)
-    address = _address(found["six"] or found["four"] or found["bare"]) if found else None
+    address = parse_address(found["six"] or found["four"] or found["bare"]) if found else None
     if address is None:
         raise BadRequest("invalid_forwarded", "X-Forwarded-For holds something that is no address")
     return address
@@ -194,13 +183,13 @@ def _parse_node(text: str) -> _Address:
 
 def _plain(peer: str) -> str:
     """Return a peer's address in its shortest form; a peer without one stays what it is."""
-    address = _address(peer)
+    address = parse_address(peer)
     return peer if address is None else str(address)
 
 
 def _node(address: str) -> str:
     """Return a node as RFC 7239 §6 writes it: IPv6 in brackets and quotes, a peer without address unknown."""
-    if _address(address) is None:
+    if parse_address(address) is None:
         return "unknown"
     return f'"[{address}]"' if ":" in address else address
 

@@ -3,6 +3,8 @@
 Theory of operation. `decide` looks at the head alone, does no input or output, and ends every ladder in a
 refusal. In this order:
 
+0.  A question about the request of somebody else is `core.forwardauth`'s; it comes back to 2-6 with that
+    request.
 1.  The host names a site of ours, exactly once, and agrees with an absolute-form target (S49, S55).
 2.  The method is one that a gateway may pass on; the target has readings (`core.paths`).
 3.  The fields are cleaned (`core.hygiene`): one way through, whatever follows (S43).
@@ -26,34 +28,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import refusals
-from sidecar.core.decision import Flow, Forward, Note, Respond
+from sidecar.core.decision import Forward, Note, Respond
 from sidecar.core.errors import BadRequest
 from sidecar.core.fields import Fields, find_site, read_fields, single_host
+from sidecar.core.forwardauth import asking
 from sidecar.core.hosts import is_loopback_name, parse_authority
 from sidecar.core.http import NO_STORE, Response
 from sidecar.core.navigation import is_navigation, is_same_origin
-from sidecar.core.plan import Grant, PreparedAnswer
-from sidecar.core.sessioncookie import recall
-from sidecar.core.visit import AUTH, Visit
+from sidecar.core.plan import Grant
+from sidecar.core.visit import Visit
 
 if TYPE_CHECKING:
-    from sidecar.core.decision import Decision, Steps
+    from sidecar.core.decision import Decision
     from sidecar.core.http import RequestHead
     from sidecar.core.plan import Plan, SitePlan
     from sidecar.core.runtime import Runtime
-    from sidecar.core.sessioncache import CachedSession
     from sidecar.core.state import State
 
 __all__ = ["decide"]
 
 # CONNECT is a tunnel past every rule; TRACE would echo the fields that we add (S55).
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
-_READS: Final = frozenset({b"GET", b"HEAD"})
 _FIELDS: Final = "fields"  # in a head's memo
 
 
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
     """Decide what happens with the request of `head`. Raises nothing for what a peer sends."""
+    if runtime.forward_auth is not None and (asked := asking.decide(runtime, state, head)) is not None:
+        return asked
     memo = head.memo
     fields = memo.get(_FIELDS) if memo else None
     site: SitePlan | None = None
@@ -73,11 +75,7 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
     except BadRequest as error:
         refusal = refusals.refuse(None if site is None else site.site, error.code, 400, head.request_id, head)
         decision = Respond(refusal.response, replace(refusal.note, detail=error.detail))
-    if isinstance(decision, Forward) or site is None or not site.banner:
-        return decision
-    if isinstance(decision, Respond):
-        return _marked(site, decision)
-    return replace(decision, steps=_marked_steps(site, decision))
+    return decision if site is None else site.marked(decision)
 
 
 def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -> Decision:
@@ -93,13 +91,12 @@ def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -
     now = state.surroundings.clock()
     endpoint, rule = way.endpoint, way.rule
     if endpoint is not None:
-        prepared = _prepared_answer(fields, state, now) if endpoint == AUTH and method in _READS else None
-        return prepared or Visit(fields, runtime, state, head, parsed, now).serve(endpoint)
+        return Visit(fields, runtime, state, head, parsed, now).serve(endpoint)
     if (
         rule is not None
         and not fields.has_upgrade
         and (way.is_safe or is_same_origin(site.site, head))
-        and (entry := _session_entry(fields, state, now)) is not None
+        and (entry := fields.session_entry(state, now)) is not None
     ):
         grant = entry.grants.get(way.key)
         route = way.route
@@ -117,53 +114,6 @@ def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -
                 route.upstream, method, parsed.target, kept, grant.edits, site.finish, grant.lease, grant.note
             )
     return Visit(fields, runtime, state, head, parsed, now).admit(way.rules)
-
-
-def _session_entry(fields: Fields, state: State, now: float) -> CachedSession | None:
-    """Return the session of these fields when nothing at all is to be done about it.
-
-    An entry that was found for the same Cookie field before needs no second look at its bytes; its clocks
-    and revocation do (S36).
-    """
-    entry = fields.entry
-    if entry is not None:
-        if now >= entry.check_at or state.revocations.refuses(entry.session):
-            return None
-        entry.is_used = True
-        entry.seen_at = now
-        return entry
-    if fields.cookie is None:
-        return None
-    entry = fields.entry = recall(fields.site.site, state, fields.cookie, now)
-    if entry is not None:
-        # At once: other cookies may have changed when the entry is met again.
-        fields.others = fields.site.others_of(entry, fields.cookie)
-    return entry
-
-
-def _prepared_answer(fields: Fields, state: State, now: float) -> Respond | None:
-    """Return the auth endpoint's yes to a session that has asked before."""
-    entry = _session_entry(fields, state, now)
-    prepared = None if entry is None else entry.grants.get(AUTH)
-    if (
-        isinstance(prepared, PreparedAnswer)
-        and prepared.forwarded is fields.forwarded
-        and prepared.host == fields.host
-        and now < prepared.until
-    ):
-        return prepared.respond
-    return None
-
-
-def _marked(site: SitePlan, respond: Respond) -> Respond:
-    """Put the development banner on an answer of ours (S72); a Forward carries it in `finish`."""
-    response = respond.response
-    return Respond(replace(response, headers=(*response.headers, *site.banner)), respond.note)
-
-
-def _marked_steps(site: SitePlan, flow: Flow) -> Steps[Respond | Forward]:
-    result = yield from flow.steps
-    return _marked(site, result) if isinstance(result, Respond) else result
 
 
 def _check_authority(authority: bytes, host: str) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRESETS",
     "HeaderPreset",
+    "absent_fields",
     "auth_response_headers",
     "encode_list",
     "encode_value",
@@ -199,3 +200,14 @@ def identity_edits(policy: HeaderPolicy, session: Session) -> Edits:
 def auth_response_headers(policy: HeaderPolicy, session: Session) -> tuple[HeaderPair, ...]:
     """Return the identity headers on an answer of the auth endpoint, without the assertion."""
     return identity_pairs(policy.auth_response, session)
+
+
+def absent_fields(policy: HeaderPolicy) -> tuple[HeaderPair, ...]:
+    """Return every field that an answer of the auth endpoint may have, empty.
+
+    An ingress copies the fields that are there: one that is not would leave in place what the client sent
+    under its name (S44).
+    """
+    assertion = () if policy.assertion is None else (policy.assertion.header,)
+    names = dict.fromkeys((*(rule.name for rule in policy.auth_response), *assertion))
+    return tuple((name.encode("ascii"), b"") for name in names)

@@ -7,15 +7,19 @@ plan; the one before goes when the last flow that uses it ends.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.assertion import Signer
 from sidecar.core.cookies import is_own_name, without
-from sidecar.core.decision import Finish, Note
+from sidecar.core.decision import Finish, Forward, Note, Respond
 from sidecar.core.development import BANNER
 from sidecar.core.errors import BadRequest
+from sidecar.core.forwardauth.asks import Asks
+from sidecar.core.forwardauth.callers import Callers
 from sidecar.core.forwarded import SET_NAMES, ForwardedTable
+from sidecar.core.headers import absent_fields
 from sidecar.core.hosts import HostTable, is_loopback_name
 from sidecar.core.hygiene import InboundNames
 from sidecar.core.navigation import SAFE_METHODS
@@ -26,7 +30,7 @@ from sidecar.core.recurring import Recurring
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.decision import Edits, Lease, Respond
+    from sidecar.core.decision import Decision, Edits, Flow, Lease, Steps
     from sidecar.core.forwarded import Forwarded
     from sidecar.core.http import HeaderPair
     from sidecar.core.rules import Rule
@@ -71,13 +75,16 @@ class Grant:
 
 
 class PreparedAnswer:
-    """The auth endpoint's yes to one session that asks at `host` by `forwarded`, good before `until`."""
+    """Our yes to an ingress that asks about one session's requests of `rule`.
 
-    __slots__ = ("forwarded", "host", "respond", "until")
+    Good for requests that come by the same `forwarded`, before `until`.
+    """
 
-    def __init__(self, host: str, forwarded: Forwarded, respond: Respond, until: float) -> None:
+    __slots__ = ("forwarded", "respond", "rule", "until")
+
+    def __init__(self, rule: Rule, forwarded: Forwarded, respond: Respond, until: float) -> None:
         """Keep the parts."""
-        self.host = host
+        self.rule = rule
         self.forwarded = forwarded
         self.respond = respond
         self.until = until
@@ -102,7 +109,11 @@ class Way:
         self.rule: Rule | None = None
         self.route: RouteEntry | None = None
         if self.endpoint is None:
-            self.rules = site.site.rules.rules_for(host, parsed.readings, method)
+            table = site.site.rules
+            if method:
+                self.rules = table.rules_for(host, parsed.readings, method)
+            else:  # an ingress does not tell
+                self.rules = table.rules_for_all_methods(host, parsed.readings)
             self.rule = self.rules[0] if len(self.rules) == 1 else None
             self.route = site.route(parsed.canonical)
         self.key = id(self.rule)  # of no object but this one while the table of rules lives
@@ -123,7 +134,7 @@ class RouteEntry:
 
 
 class SitePlan:
-    """One site, prepared.
+    """One site, prepared. `absent` are the fields of an answer to an ingress that tells of nobody.
 
     `own_paths` are callback paths outside the prefix, with the endpoint that serves them. `runtime` is what
     this was made from.
@@ -136,6 +147,7 @@ class SitePlan:
         "_public_notes",
         "_routes",
         "_ways",
+        "absent",
         "banner",
         "finish",
         "forwarded",
@@ -175,8 +187,26 @@ class SitePlan:
             own_cookie_names=own_cookie_names(p.cookie for p in runtime.sites),
             set_headers=self.banner,
         )
+        self.absent = absent_fields(site.headers)
         self._public_notes: dict[int, tuple[Rule, Note]] = {}
         self._ways: dict[tuple[str, bytes], Recurring[Way]] = {}
+
+    def marked(self, decision: Decision) -> Decision:
+        """Put the development banner on what we answer ourselves (S72); a Forward has it in `finish`."""
+        if not self.banner or isinstance(decision, Forward):
+            return decision
+        if isinstance(decision, Respond):
+            return self.with_banner(decision)
+        return replace(decision, steps=self._marked_steps(decision))
+
+    def with_banner(self, respond: Respond) -> Respond:
+        """Put the development banner on one answer."""
+        response = respond.response
+        return Respond(replace(response, headers=(*response.headers, *self.banner)), respond.note)
+
+    def _marked_steps(self, flow: Flow) -> Steps[Respond | Forward]:
+        result = yield from flow.steps
+        return self.with_banner(result) if isinstance(result, Respond) else result
 
     def ways(self, host: str, method: bytes) -> Recurring[Way]:
         """Return what targets mean at one of the site's hosts for `method`: a mapping by target."""
@@ -239,13 +269,16 @@ class SitePlan:
 
 
 class Plan:
-    """A runtime, prepared: its sites by Host."""
+    """A runtime, prepared: its sites by Host; how is asked about requests of others, and by whom."""
 
-    __slots__ = ("hosts", "loopback", "runtime", "sites")
+    __slots__ = ("asks", "callers", "hosts", "loopback", "runtime", "sites")
 
     def __init__(self, runtime: Runtime) -> None:
         """Compile all sites."""
         self.runtime = runtime
+        policy = runtime.forward_auth
+        self.callers = None if policy is None else Callers(policy)
+        self.asks = Asks((site.prefix for site in runtime.sites), is_compat=runtime.compat is not None)
         self.sites = tuple(SitePlan(site, runtime) for site in runtime.sites)
         self.hosts = HostTable((plan, plan.site.hosts) for plan in self.sites)
         # The one site of a developer's machine, if this is one: 127.0.0.1 typed for localhost finds it.

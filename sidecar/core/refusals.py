@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Site
     from sidecar.core.session import Session
 
-__all__ = ["cors_headers", "denied", "login_url", "refuse", "unauthenticated"]
+__all__ = ["challenge", "cors_headers", "denied", "login_url", "refuse", "return_url", "unauthenticated"]
 
 
 # The surroundings or a limit of time: the same request may succeed later, so the page offers to try it again.
@@ -129,7 +129,7 @@ def unauthenticated(call: Call, reason: str) -> Decision:
     if is_navigation(call.head):
         from sidecar.core.flows import login  # flows refuse by this module too
 
-        return login.begin(call, _return_to(call))
+        return login.begin(call, return_url(call))
     if is_form(call.head):
         return _session_ended(call)
     told = "login_required_api" if reason == "login_required" else reason
@@ -139,7 +139,7 @@ def unauthenticated(call: Call, reason: str) -> Decision:
         "login_url": login_url(call),
         "request_id": call.head.request_id,
     }
-    headers = (_challenge(call.site), *cors_headers(call.site, call.head))
+    headers = (challenge(call.site), *cors_headers(call.site, call.head))
     note = Note(site=call.site.name, reason=told)
     return Respond(_json(_UNAUTHORIZED, told, body, headers), note)
 
@@ -162,12 +162,12 @@ def _session_ended(call: Call) -> Respond:
     The body was not read. Browsers keep a form, so going back and sending it again after signing in works.
     """
     values = {"sign_in_url": f"{call.site.prefix}/start", "was_form": True}
-    headers = (NO_STORE, _mark("session_ended_form"), _challenge(call.site))
+    headers = (NO_STORE, _mark("session_ended_form"), challenge(call.site))
     response = Response(status=_UNAUTHORIZED, headers=headers, page=Page(name="session_ended", values=values))
     return Respond(response, Note(site=call.site.name, reason="session_ended_form"))
 
 
-def _challenge(site: Site) -> HeaderPair:
+def challenge(site: Site) -> HeaderPair:
     """Return the field that RFC 9110 §15.5.2 demands with a 401.
 
     `Cookie` is no registered scheme; browsers ignore those they don't know, where `Basic` would open their
@@ -191,7 +191,7 @@ def _target(head: RequestHead) -> str | None:
     return target if is_path and _VISIBLE.issuperset(target) else None
 
 
-def _return_to(call: Call) -> str:
+def return_url(call: Call) -> str:
     """Return where a login leads back to: the URL asked for. The flow checks it once more."""
     return _target(call.head) or f"{call.site.public_url}{quote(call.path)}"
 

@@ -128,6 +128,7 @@ def _segments(path: str) -> list[str]:
 
 
 _COMBINED_RULES: Final = 1024
+_UNNAMED_METHOD: Final = b"a method of no rule"  # no token, so that no rule can name it
 
 
 class RuleTable:
@@ -136,7 +137,7 @@ class RuleTable:
     `has_hosts`: some of them are for some hosts only, so that an answer depends on the host.
     """
 
-    __slots__ = ("_combined", "_exact", "_folded", "has_hosts", "rules")
+    __slots__ = ("_combined", "_exact", "_folded", "_methods", "has_hosts", "rules")
 
     def __init__(self, rules: Sequence[Rule], fold_case: bool = True) -> None:  # noqa: FBT001, FBT002  as pickle calls it
         """Compile `rules`."""
@@ -149,6 +150,9 @@ class RuleTable:
         if fold_case:
             self._folded = self._exact if folded == patterns else _Index(self.rules, folded)
         self._combined: dict[tuple[int, int], Rule] = {}
+        # Every method that a rule speaks of, and one that none does.
+        named = frozenset[bytes]().union(*(_covered(rule.methods) or () for rule in self.rules))
+        self._methods = (*sorted(named), _UNNAMED_METHOD)
 
     def __reduce__(self) -> tuple[type[Self], tuple[tuple[Rule, ...], bool]]:
         """Be made anew where it is pickled: what is remembered by identity is of this process."""
@@ -187,6 +191,22 @@ class RuleTable:
         if len(readings) == 1:
             return (self.match(host, readings[0], method),)
         return tuple(dict.fromkeys(self.match(host, path, method) for path in readings))
+
+    def rules_for_all_methods(self, host: str, readings: tuple[str, ...]) -> tuple[Rule | None, ...]:
+        """Return rules for a request whose method is not known: what every method may do, it may.
+
+        One for each reading, None where some method falls under no rule. Raises as `rules_for` does.
+        """
+        return tuple(dict.fromkeys(self._for_all_methods(host, path) for path in readings))
+
+    def _for_all_methods(self, host: str, path: str) -> Rule | None:
+        combined: Rule | None = None
+        for method in self._methods:
+            rule = self.match(host, path, method)
+            if rule is None:
+                return None
+            combined = rule if combined is None or combined is rule else self._both(combined, rule)
+        return combined
 
     def _both(self, exact: Rule, folded: Rule) -> Rule:
         """Return a rule that asks for what two ask; the first when they ask for the same."""

@@ -23,7 +23,7 @@ from sidecar.core.flows.call import Call
 from sidecar.core.headers import identity_edits
 from sidecar.core.http import single_header
 from sidecar.core.navigation import SAFE_METHODS, is_preflight, is_same_origin, websocket_key
-from sidecar.core.plan import Grant, PreparedAnswer
+from sidecar.core.plan import Grant
 from sidecar.core.policy import is_public
 from sidecar.core.rules import judge
 from sidecar.core.sessioncookie import SessionRead, read_session, renewed, set_session
@@ -41,16 +41,11 @@ if TYPE_CHECKING:
     from sidecar.core.sessioncache import CachedSession
     from sidecar.core.state import State
 
-__all__ = ["AUTH", "Visit"]
+__all__ = ["SetCookies", "Visit", "with_cookies"]
 
 _ABSENT: Final = SessionRead(reason="absent")
 _ENDED: Final = {"expired": "session_expired", "revoked": "session_revoked"}
 _IDENTITY: Final = "identity"
-AUTH: Final = "auth"
-"""The endpoint whose answer is prepared, and the key under which a session's entry keeps it."""
-
-# Endpoints that only show a session; the others begin or end one, and know themselves which cookies to set.
-_SHOWING: Final = frozenset({AUTH, "userinfo"})
 
 type Rules = tuple[Rule | None, ...]
 type SetCookies = tuple[bytes, ...]
@@ -89,22 +84,18 @@ class Visit:
         cookies = self._cookies()
         read = self._read(cookies)
         decision = endpoints.serve(self._call(cookies, read.session), endpoint)
-        if read.session is None or not isinstance(decision, Respond) or endpoint not in _SHOWING:
+        # It only shows a session; the others begin or end one, and know themselves which cookies to set.
+        if endpoint != "userinfo" or read.session is None or not isinstance(decision, Respond):
             return decision
         if read.due == "renewal":
-            return _with_cookies(decision, self._renewed(read.session, cookies)[1])
-        if read.entry is not None and endpoint == AUTH and decision.note.reason == "auth_endpoint":
-            signer = self.site.signer
-            until = math.inf if signer is None else signer.edits(read.session, self.now)[1]
-            fields = self.fields
-            read.entry.keep_grant(AUTH, PreparedAnswer(fields.host, fields.forwarded, decision, until))
+            return with_cookies(decision, self._renewed(read.session, cookies)[1])
         return decision
 
     def admit(self, rules: Rules) -> Decision:
         """Decide by the rules of all readings. Raises BadRequest("ambiguous_path") when they disagree."""
         if (passed := self._preflight()) is not None:
             return passed
-        key = websocket_key(self.head) if self.fields.has_upgrade else None
+        key = self._handshake_key()
         cookies = self._cookies()
         read = self._read(cookies)
         if read.session is None:
@@ -112,6 +103,10 @@ class Visit:
         if self._is_forged(key):
             return self._as_stranger(rules, key)
         return self._as_user(rules, cookies, read, read.session, key)
+
+    def _handshake_key(self) -> bytes | None:
+        """Return the key of a WebSocket handshake, None when the request is none."""
+        return websocket_key(self.head) if self.fields.has_upgrade else None
 
     # --- who is it ---
 
@@ -153,24 +148,24 @@ class Visit:
         if not all(rule is not None and rule.preflight for rule in rules):
             return None
         note = Note(site=self.site.site.name, reason="allowed_preflight", rule=_name(rules[0]))
-        return self._forward((self.fields.forwarded.edits,), self.site.finish, None, note)
+        return self._pass_anyone(note, None)
 
     def _as_nobody(
         self, rules: Rules, cookies: tuple[CookiePair, ...], read: SessionRead, key: bytes | None
     ) -> Decision:
         rule, verdict = judge(rules, None, self.fields.forwarded.client_ip)
         if rule is not None and verdict.allowed:
-            return self._forward_public(rule, key)
+            return self._pass_anyone(self.site.public_note(rule), key)
         if verdict.needs_login:
             call = self._call(cookies, None)
-            return refusals.unauthenticated(call, _ENDED.get(read.reason, "login_required"))
+            return self._ask_to_sign_in(call, _ENDED.get(read.reason, "login_required"))
         return self._refuse(rule, verdict.why)
 
     def _as_stranger(self, rules: Rules, key: bytes | None) -> Decision:
         """Judge a request of another origin as if nobody was signed in, but never begin a login for it."""
         rule, verdict = judge(rules, None, self.fields.forwarded.client_ip)
         if rule is not None and verdict.allowed:
-            return self._forward_public(rule, key)
+            return self._pass_anyone(self.site.public_note(rule), key)
         refusal = refusals.refuse(self.site.site, "cross_origin", 403, self.head.request_id, self.head)
         return Respond(refusal.response, replace(refusal.note, rule=_name(rule)))
 
@@ -212,13 +207,11 @@ class Visit:
         site = self.site.site
         rule, verdict = judge(rules, session.identity, self.fields.forwarded.client_ip)
         if rule is not None and verdict.allowed:
-            grant = self._grant(rule, session, entry)
-            finish = _finish(self.site.finish, set_cookies, key)
-            return self._forward(grant.edits, finish, grant.lease, grant.note)
+            return self._pass_user(rule, session, set_cookies, key, entry)
         reason = "no_rule" if rule is None else "denied"
         note = _note(self.site, reason, rule, session, detail=verdict.why)
         refusal = refusals.denied(site, session, note, self.head)
-        return _with_cookies(refusal, set_cookies)
+        return with_cookies(refusal, set_cookies)
 
     def _refuse(self, rule: Rule | None, why: str) -> Respond:
         """Refuse somebody whom signing in would not help: no rule matches, or it asks for an address."""
@@ -228,13 +221,28 @@ class Visit:
 
     # --- passing it on ---
 
-    def _forward_public(self, rule: Rule, key: bytes | None) -> Forward | Respond:
+    def _pass_anyone(self, note: Note, key: bytes | None) -> Forward | Respond:
+        """Let the request pass without an identity."""
+        finish = _finish(self.site.finish, (), key)
+        return self._forward((self.fields.forwarded.edits,), finish, None, note)
+
+    def _pass_user(
+        self,
+        rule: Rule,
+        session: Session,
+        set_cookies: SetCookies,
+        key: bytes | None,
+        entry: CachedSession | None,
+    ) -> Forward | Respond:
+        """Let the request pass with the session's identity; `entry` keeps what is prepared for others."""
+        grant = self._grant(rule, session, entry)
         return self._forward(
-            (self.fields.forwarded.edits,),
-            _finish(self.site.finish, (), key),
-            None,
-            self.site.public_note(rule),
+            grant.edits, _finish(self.site.finish, set_cookies, key), grant.lease, grant.note
         )
+
+    def _ask_to_sign_in(self, call: Call, reason: str) -> Decision:
+        """Answer somebody who has no session and needs one."""
+        return refusals.unauthenticated(call, reason)
 
     def _forward(
         self, edits: tuple[Edits, ...], finish: Finish, lease: Lease | None, note: Note
@@ -249,6 +257,9 @@ class Visit:
             kept = self.fields.leave_by(route, None if cookie is None else self.site.cookie_upstream(cookie))
         return Forward(route.upstream, self.head.method, self.parsed.target, kept, edits, finish, lease, note)
 
+    def _allowed_note(self, rule: Rule, session: Session) -> Note:
+        return _note(self.site, "allowed_anyone" if is_public(rule.allow) else "allowed", rule, session)
+
     def _grant(self, rule: Rule, session: Session, entry: CachedSession | None) -> Grant:
         """Prepare what this admission means for every request like this one; the cache entry keeps it."""
         site = self.site
@@ -259,7 +270,6 @@ class Visit:
         if site.signer is not None:
             assertion, until = site.signer.edits(session, self.now)
             edits = (*edits, assertion)
-        reason = "allowed_anyone" if is_public(rule.allow) else "allowed"
         policy = site.site.session
         lease = Lease(
             session_id=session.id,
@@ -271,7 +281,7 @@ class Visit:
             rule,
             self.fields.forwarded,
             edits,
-            _note(site, reason, rule, session),
+            self._allowed_note(rule, session),
             lease,
             until,
         )
@@ -281,7 +291,8 @@ class Visit:
         return grant
 
 
-def _with_cookies(respond: Respond, set_cookies: SetCookies) -> Respond:
+def with_cookies(respond: Respond, set_cookies: SetCookies) -> Respond:
+    """Return the answer with further Set-Cookie values."""
     added = tuple((b"Set-Cookie", value) for value in set_cookies)
     return Respond(replace(respond.response, headers=(*respond.response.headers, *added)), respond.note)
 

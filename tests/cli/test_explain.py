@@ -118,20 +118,12 @@ class TestSignedIn:
         )
         assert facts["reason"] == "allowed"
 
-    def test_the_auth_endpoint_shows_what_it_answers(self, asking: Asking) -> None:
-        asking.write("")
-        facts = asking.facts("GET", "/oauth2/auth", "--as", asking.claims(_ANN))
-        assert facts["rules"] == ["none: an endpoint of our own"]
-        assert facts["decision"] == "answer 200"
-        assert facts["headers"]["X-Auth-Request-User"] == "ann"
-
     def test_no_assertion_is_handed_out(self, asking: Asking, tmp_path: Path) -> None:
         """S74: one would be as good as the login of whoever is asked about."""
         doorward("keys", "assertion", "--out", tmp_path / "key.pem")
         asking.write(f"headers: {{assertion: {{keys: [{{file: {tmp_path}/key.pem}}]}}}}\n")
-        for url in ("/", "/oauth2/auth"):
-            facts = asking.facts("GET", url, "--as", asking.claims(_ANN))
-            assert facts["headers"]["X-Doorward-Assertion"] == "(signed when it is sent)"
+        facts = asking.facts("GET", "/", "--as", asking.claims(_ANN))
+        assert facts["headers"]["X-Doorward-Assertion"] == "(signed when it is sent)"
 
     def test_no_cookie_is_handed_out(self, asking: Asking) -> None:
         """S74: the sealed session would be as good as a login."""
@@ -208,7 +200,7 @@ class TestRequests:
     def test_a_site_without_an_upstream_answers_for_itself_only(self, asking: Asking) -> None:
         asking.write("upstream: none\n")
         assert asking.facts("GET", "/x", "--as", asking.claims(_ANN))["reason"] == "no_route"
-        assert asking.facts("GET", "/oauth2/auth", "--as", asking.claims(_ANN))["reason"] == "auth_endpoint"
+        assert asking.facts("GET", "/oauth2/userinfo", "--as", asking.claims(_ANN))["reason"] == "own_page"
 
     def test_a_method_that_is_not_served(self, asking: Asking) -> None:
         assert asking.facts("TRACE", "/public/")["reason"] == "method_refused"

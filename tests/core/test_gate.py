@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,13 +11,12 @@ from hypothesis import strategies as st
 
 from sidecar.core.decision import Forward, Respond
 from sidecar.core.http import HeaderPair
-from sidecar.core.policy import Authenticated, Groups, Networks
+from sidecar.core.policy import Authenticated, Networks
 from sidecar.core.rules import Rule, RuleTable
 from sidecar.core.runtime import HeaderPolicy, Origin, Route
 from tests.core.gatesetup import (
     HTML,
     NAVIGATE,
-    NOW,
     PRESET,
     UPSTREAM,
     WEBSOCKET,
@@ -265,92 +263,6 @@ class TestTarget:
         """S58: what no reading accepts is refused."""
         world = World()
         assert world.respond(target, cookie=world.cookie()).response.status == 400
-
-
-class TestAuthEndpoint:
-    TARGET = b"/oauth2/auth"
-
-    def world(self, **changes: Any) -> World:
-        return World((site(rules=RuleTable.build([Rule(name="all", allow=Authenticated())]), **changes),))
-
-    def test_a_session_gets_its_identity_headers_each_time(self) -> None:
-        world = self.world()
-        cookie = world.cookie()
-        answers = [world.respond(self.TARGET, cookie=cookie) for _ in range(3)]
-        for answer in answers:
-            assert answer.response.status == 200
-            assert (b"X-Auth-Request-User", b"alice") in answer.response.headers
-        assert answers[1] is answers[2]
-
-    def test_nobody_gets_a_401(self) -> None:
-        assert self.world().respond(self.TARGET, *HTML).response.status == 401
-
-    def test_a_prepared_yes_ends_with_its_session(self) -> None:
-        """S36: nobody gets a 401."""
-        world = self.world()
-        cookie = world.cookie()
-        assert world.respond(self.TARGET, cookie=cookie).response.status == 200
-        world.state.revocations.add("session-1", NOW + 50_000)
-        assert world.respond(self.TARGET, cookie=cookie).response.status == 401
-
-    def test_a_prepared_yes_holds_for_its_address_only(self) -> None:
-        rule = Rule(name="net", allow=Networks.of(["192.0.2.0/24"]))
-        world = World((site(rules=RuleTable.build([rule])),))
-        cookie = world.cookie()
-        for _ in range(2):
-            assert world.respond(self.TARGET, cookie=cookie).response.status == 200
-            assert world.respond(self.TARGET, cookie=cookie, peer="198.51.100.1").response.status == 403
-
-    def test_a_rule_for_one_host_holds_for_its_auth_endpoint(self) -> None:
-        """S26, S50: the Host that is asked at decides, prepared or not; another host's yes is none here."""
-        rules = (
-            Rule(name="admin", hosts=("admin.example.com",), allow=Groups(("admins",))),
-            Rule(name="all", allow=Authenticated()),
-        )
-        hosts = frozenset({"app.example.com", "admin.example.com"})
-        world = World((site(rules=RuleTable.build(rules), hosts=hosts),))
-        cookie = world.cookie()
-        for _ in range(3):
-            assert world.respond(self.TARGET, cookie=cookie).response.status == 200
-            for name in (b"admin.example.com", b"ADMIN.example.com:8443"):
-                assert world.respond(self.TARGET, cookie=cookie, host=name).response.status == 403
-
-    def test_a_prepared_yes_answers_reads_only(self) -> None:
-        world = self.world()
-        cookie = world.cookie()
-        world.respond(self.TARGET, cookie=cookie)
-        assert world.respond(self.TARGET, method=b"POST", cookie=cookie).response.status == 405
-
-    def test_an_old_cookie_is_renewed(self) -> None:
-        """S36: an ingress that passes Set-Cookie on keeps its users signed in."""
-        world = self.world()
-        cookie = world.cookie()
-        world.now += 400
-        answer = world.respond(self.TARGET, cookie=cookie).response
-        assert answer.status == 200
-        assert any(name == b"Set-Cookie" for name, _ in answer.headers)
-
-    def test_it_carries_the_assertion(self) -> None:
-        from tests.core.test_assertion import POLICY
-
-        policy = HeaderPolicy(upstream=(), auth_response=PRESET.auth_response, assertion=POLICY)
-        world = self.world(headers=policy)
-        cookie = world.cookie()
-        for _ in range(2):
-            names = [name for name, _ in world.respond(self.TARGET, cookie=cookie).response.headers]
-            assert names.count(b"X-Doorward-Assertion") == 1
-        for seconds in (31, 400):
-            world.now += seconds
-            names = [name for name, _ in world.respond(self.TARGET, cookie=cookie).response.headers]
-            assert names.count(b"X-Doorward-Assertion") == 1
-
-    def test_other_endpoints_set_their_own_cookies_only(self) -> None:
-        """Whoever signs out must not be handed a new cookie with the answer."""
-        world = self.world()
-        cookie = world.cookie()
-        world.now += 400
-        answer = world.respond(b"/oauth2/sign_in", *HTML, cookie=cookie).response
-        assert not any(name == b"Set-Cookie" for name, _ in answer.headers)
 
 
 class TestHygieneOfEveryWay:

@@ -4,7 +4,7 @@ start            begins a login; `rd` is where it leads back to, `provider` by w
 callback         takes the provider's answer, at each provider's own path
 sign_in          the ways to sign in
 sign_out         asks, then signs out; sign_out/return is where the provider sends the browser back to
-auth             whether this browser is signed in: 200 with identity headers, 401, 403 (forward auth)
+auth             what an ingress asks (`core.forwardauth`); refused here, where nobody may
 userinfo         who is signed in: JSON, or a page to a person
 jwks             the public keys of the signed assertion
 """
@@ -16,8 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import assertion, refusals
-from sidecar.core.answer import INTERCEPTED
-from sidecar.core.decision import Note, Respond
+from sidecar.core.decision import Respond
 from sidecar.core.errors import BadRequest
 from sidecar.core.flows.answers import SAFE_PAIR, method_refused, note, own_page, set_cookie_pairs
 from sidecar.core.flows.callback import finish_login
@@ -25,12 +24,10 @@ from sidecar.core.flows.login import begin, begin_with, sign_in_page
 from sidecar.core.flows.parameters import parse_parameters
 from sidecar.core.flows.refresh import refresh_then
 from sidecar.core.flows.signout import confirm_or_sign_out, return_from_provider
-from sidecar.core.headers import auth_response_headers
-from sidecar.core.http import NO_STORE, Page, Response, single_header
+from sidecar.core.http import Page, Response
 from sidecar.core.lifetime import absolute_end, refresh_due
 from sidecar.core.navigation import wants_page
 from sidecar.core.returnurl import safe_return_url
-from sidecar.core.rules import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
     from sidecar.core.http import HeaderPair
     from sidecar.core.session import Session
 
-__all__ = ["serve", "signed_in_answer"]
+__all__ = ["serve"]
 
 _READS: Final = frozenset({b"GET", b"HEAD"})
 
@@ -56,18 +53,6 @@ def serve(call: Call, name: str) -> Decision:
         return endpoint(call)
     except BadRequest:
         return refusals.refuse(call.site, "invalid_request", 400, call.head.request_id, call.head)
-
-
-def signed_in_answer(call: Call, session: Session) -> Respond:
-    """Return the 200 of the auth endpoint: identity headers, and the assertion where the site has one.
-
-    The gate keeps it for the requests of the session that follow.
-    """
-    site = call.site
-    headers = (NO_STORE, *auth_response_headers(site.headers, session), *_assertion(call, session))
-    identity = session.identity
-    told = Note(site=site.name, reason="auth_endpoint", user=identity.user, session_id=session.id)
-    return Respond(Response(status=200, headers=headers), told)
 
 
 def _start(call: Call) -> Decision:
@@ -93,37 +78,11 @@ def _sign_in(call: Call) -> Decision:
     return sign_in_page(call, safe_return_url(call.site, parse_parameters(call.query).single("rd") or "/"))
 
 
-def _auth(call: Call) -> Decision:
-    if call.head.method not in _READS:
-        return method_refused(call, b"GET, HEAD")
-    if call.session is None:
-        return _not_signed_in(call)
-    return _fresh(call, call.session, _judged)
-
-
-def _judged(call: Call, session: Session) -> Respond:
-    """Judge the session by the rules for the path of the auth endpoint itself.
-
-    The request that the ingress asks about is not looked at in this simple form, so the rule that covers
-    everything decides, or one that the operator writes for this path. Without a rule nobody passes (S61).
-    A rule for one of several hosts holds where that host is asked at: the gate has found Host to be ours.
-    """
-    site = call.site
-    host = (single_header(call.head.headers, b"host") or b"").decode("latin-1")
-    rules = site.rules.rules_for(host, (call.path,), b"GET")
-    rule, verdict = judge(rules, session.identity, call.client_ip)
-    if verdict.allowed:
-        return signed_in_answer(call, session)
-    reason = "no_rule" if rule is None else "denied"
-    headers = ((INTERCEPTED, reason.encode("ascii")), *SAFE_PAIR)
-    return Respond(Response(status=403, headers=headers), note(call, reason, verdict.why))
-
-
-def _not_signed_in(call: Call) -> Respond:
-    challenge = f'Cookie realm="{call.site.public_url}"'.encode("ascii")
-    mark = (INTERCEPTED, b"login_required_api")
-    headers = ((b"WWW-Authenticate", challenge), mark, *SAFE_PAIR)
-    return Respond(Response(status=401, headers=headers), note(call, "login_required_api"))
+def _nobody_asks(call: Call) -> Decision:
+    """Refuse the auth endpoint where no ingress is configured to ask (S75); `core.forwardauth` answers those."""
+    refusal = refusals.refuse(call.site, "caller_refused", 403, call.head.request_id, call.head)
+    detail = "forward_auth.callers does not say that anybody may ask"
+    return Respond(refusal.response, replace(refusal.note, detail=detail))
 
 
 def _userinfo(call: Call) -> Decision:
@@ -183,12 +142,6 @@ def _fresh(call: Call, session: Session, answer: Callable[[Call, Session], Respo
     return refresh_then(call, then)
 
 
-def _assertion(call: Call, session: Session) -> tuple[HeaderPair, ...]:
-    """Return the signed assertion, where the site has one."""
-    signer = call.state.plans.of(call.runtime).plan_of(call.site).signer
-    return () if signer is None else signer.edits(session, call.now)[0].pairs
-
-
 def _with_headers(respond: Respond, added: tuple[HeaderPair, ...]) -> Respond:
     response = respond.response
     return Respond(replace(response, headers=(*response.headers, *added)), respond.note)
@@ -213,7 +166,7 @@ _ENDPOINTS: Final[dict[str, Callable[[Call], Decision]]] = {
     "sign_in": _sign_in,
     "sign_out": confirm_or_sign_out,
     "sign_out/return": return_from_provider,
-    "auth": _auth,
+    "auth": _nobody_asks,
     "userinfo": _userinfo,
     "jwks": _jwks,
 }

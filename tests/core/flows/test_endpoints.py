@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sidecar.core.decision import Flow, Respond
+from sidecar.core.decision import Respond
 from sidecar.core.policy import Authenticated, Groups
 from sidecar.core.rules import Rule, RuleTable
 from sidecar.core.runtime import AssertionPolicy, HeaderPolicy
 from sidecar.core.secret import Secret
 from tests.core.flows.flowsetup import Browser, location, page_of, setup
-from tests.core.gatesetup import NOW, PRESET, head, provider
+from tests.core.gatesetup import NOW, PRESET, provider
 from tests.core.oidcsetup import ec_key
 
 EVERYBODY = RuleTable.build((Rule(name="all", allow=Authenticated()),))
@@ -50,91 +50,14 @@ def test_what_is_no_endpoint_is_not_found(name: str) -> None:
     assert send(signed_in(), f"/oauth2/{name}").response.status == 404
 
 
-class TestAuth:
-    """S50 as far as the simple form goes."""
-
-    def test_somebody_who_is_signed_in_gets_the_identity_and_no_body(self) -> None:
-        respond = send(signed_in(), "/oauth2/auth")
-
-        assert respond.response.status == 200
-        assert respond.response.body == b""
-        assert header(respond, b"X-Auth-Request-User") == [b"248289"]
-        assert header(respond, b"X-Auth-Request-Email") == [b"a@example.com"]
-        assert header(respond, b"X-Auth-Request-Groups") == [b"users,ops"]
-        assert header(respond, b"Cache-Control") == [b"no-store"]
-
-    def test_nobody_gets_a_401_without_a_redirect_or_cookie(self) -> None:
-        """S37: whoever asks, a navigation too: the ingress knows what to do."""
-        browser = setup(provider(), rules=EVERYBODY)
-
-        respond = browser.get("/oauth2/auth")
-
-        assert respond.response.status == 401
-        assert header(respond, b"WWW-Authenticate")
-        assert header(respond, b"Location") == []
-        assert header(respond, b"Doorward-Intercepted") == [b"login_required_api"]
-        assert browser.set_cookies == []
-
-    @pytest.mark.parametrize("rules", [ADMINS, RuleTable.build(())])
-    def test_somebody_whom_no_rule_admits_gets_a_403(self, rules: RuleTable) -> None:
-        """S61: the rule for everything decides; without one nobody passes."""
-        respond = send(signed_in(rules=rules), "/oauth2/auth")
+def test_nobody_may_ask_about_others_where_no_ingress_is_configured() -> None:
+    """S75: whoever asks, with whichever session."""
+    for target in ("/oauth2/auth", "/oauth2/auth?allowed_groups=users"):
+        respond = send(signed_in(), target)
 
         assert respond.response.status == 403
+        assert respond.note.reason == "caller_refused"
         assert header(respond, b"X-Auth-Request-User") == []
-
-    def test_a_rule_may_speak_of_the_endpoint_itself(self) -> None:
-        rules = RuleTable.build(
-            (
-                Rule(name="auth", path="/oauth2/auth", allow=Groups(("ops",))),
-                Rule(name="all", allow=Groups(("admins",))),
-            )
-        )
-
-        assert send(signed_in(rules=rules), "/oauth2/auth").response.status == 200
-
-    def test_the_query_and_forwarded_fields_change_nothing(self) -> None:
-        """S59: an address that cannot be trusted opens nothing."""
-        browser = signed_in(rules=ADMINS)
-        pairs = ((b"X-Forwarded-Uri", b"/public/x"), (b"X-Original-URL", b"/public/x"))
-
-        assert send(browser, "/oauth2/auth?allowed_groups=users", b"GET", *pairs).response.status == 403
-
-    @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"OPTIONS"])
-    def test_it_is_asked_with_get_or_head(self, method: bytes) -> None:
-        respond = send(signed_in(), "/oauth2/auth", method)
-
-        assert respond.response.status == 405
-        assert header(respond, b"Allow") == [b"GET, HEAD"]
-
-    def test_it_is_answered_without_a_flow_and_prepared_once(self) -> None:
-        browser = signed_in()
-        asked = head(b"/oauth2/auth", cookie=browser.cookie_field())
-
-        first, second = browser.world.decide(asked), browser.world.decide(asked)
-
-        assert not isinstance(first, Flow)
-        assert first is second
-
-    def test_a_refresh_that_is_due_goes_with_the_answer(self) -> None:
-        browser = signed_in()
-        browser.world.now = NOW + 250
-        browser.op.id_claims |= {"iat": NOW + 250, "exp": NOW + 600}
-
-        respond = send(browser, "/oauth2/auth")
-
-        assert respond.response.status == 200
-        assert browser.set_cookies
-
-    def test_an_assertion_is_on_each_yes(self) -> None:
-        browser = signed_in(headers=with_assertion())
-        plain = send(browser, "/oauth2/auth")
-        browser.world.now = NOW + 250
-        browser.op.id_claims |= {"iat": NOW + 250, "exp": NOW + 600}
-        refreshed = send(browser, "/oauth2/auth")
-
-        assert len(header(plain, b"X-Assertion")) == 1
-        assert len(header(refreshed, b"X-Assertion")) == 1
 
 
 class TestUserinfo:
@@ -221,7 +144,7 @@ def test_another_prefix_moves_them_all() -> None:
     query = browser.op.authorize(browser.begin("/oauth2/auth"))
 
     assert location(browser.come_back(query, "/-/auth/callback")) == "/oauth2/auth"
-    assert send(browser, "/-/auth/auth").response.status == 200
+    assert send(browser, "/-/auth/userinfo").response.status == 200
 
 
 def test_a_callback_may_be_outside_the_prefix() -> None:
