@@ -13,7 +13,7 @@ compile() { # compile OUTPUT [uv options]
 }
 
 # dev.txt is solved first, with everything in it; the others take its versions.
-compile requirements/dev.txt --group dev pyproject.toml "$@"
+compile requirements/dev.txt --group dev --extra envoy pyproject.toml "$@"
 compile requirements/run.txt --constraints requirements/dev.txt pyproject.toml
 compile requirements/build.txt --constraints requirements/dev.txt --group build
 compile requirements/ingress.txt --group ingress

@@ -60,6 +60,11 @@ class ListenerContext:
         # Called in every handshake, with or without a server name; swaps certificate and key atomically.
         self.context.sni_callback = self._choose
 
+    @property
+    def stamp(self) -> object:
+        """Return what changes when other files have come into use."""
+        return self._stamp
+
     def _choose(self, handshake: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
         if self._newest is not self.context:
             handshake.context = self._newest
