@@ -33,9 +33,11 @@ def run(config: Path) -> int:
     """Serve until SIGTERM or SIGINT. Returns 0, 1 (can't serve) or 2 (the configuration can't be used)."""
     from sidecar.core.errors import ConfigurationError
     from sidecar.supervisor.apart import read_apart
+    from sidecar.supervisor.extauthz import require_extra
 
     try:
         runtime, text = read_apart(config, os.environ, _load_serving)
+        require_extra(runtime)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201  what a person meets at the terminal
         return 2
@@ -50,7 +52,10 @@ def run(config: Path) -> int:
 
 def _refusal(error: OSError, runtime: Runtime) -> str:
     """Say in one line which address can't be had, why, and what mends it."""
-    key = "admin" if error.filename == runtime.admin else "listen"
+    from sidecar.supervisor.extauthz import grpc_address
+
+    keys = {runtime.admin: "admin", grpc_address(runtime): "forward_auth.grpc"}
+    key = keys.get(error.filename, "listen")
     why = _WHY.get(error.errno or 0, f"{error.strerror or error}; change {{key}}").format(key=key)
     return f"doorward: can't listen on {error.filename or runtime.listen}: {why}"
 

@@ -18,6 +18,7 @@ from sidecar.observe.logs import build_event_log
 from sidecar.supervisor.admin import AdminApplication
 from sidecar.supervisor.channel import open_channel
 from sidecar.supervisor.exchange import Exchange
+from sidecar.supervisor.extauthz import grpc_address
 from sidecar.supervisor.serving import build_surroundings
 from sidecar.supervisor.single import wait_for_signal
 
@@ -97,7 +98,7 @@ class Supervisor:
         return 1 if self._failed_start.is_set() else 0
 
     def _claim_address(self) -> None:
-        """Find out before any worker starts whether the address can be had. Raises OSError.
+        """Find out before any worker starts whether the addresses can be had. Raises OSError.
 
         With SO_REUSEPORT a second installation of the same user would silently share our port, and half of
         the connections would be its own: only a listener without that option notices the first one. A unix
@@ -109,6 +110,9 @@ class Supervisor:
             self._start["fd"] = self._shared.fileno()
         else:
             for sock in sockets:
+                sock.close()
+        if (grpc := grpc_address(self._runtime)) is not None:
+            for sock in open_sockets(grpc, reuse_port=False):
                 sock.close()
 
     async def _open_admin(self) -> express.ExpressServer | None:

@@ -20,6 +20,7 @@ from sidecar.engines import express
 from sidecar.gateapplication import GateApplication
 from sidecar.observe import AccessLog, Meters, Observation
 from sidecar.observe.logs import build_event_log
+from sidecar.supervisor.extauthz import serve_envoy
 
 if TYPE_CHECKING:
     import socket
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from sidecar.coordination import Coordinator
     from sidecar.core.runtime import Provider, Runtime
+    from sidecar.engines.extauthz import ExtAuthzServer
     from sidecar.observe import Snapshot
     from sidecar.observe.logs import EventLog
 
@@ -102,6 +104,7 @@ class Serving:
         self.runner = Runner(coordinator, {}, state.surroundings, self.observation)
         self.application = GateApplication(runtime, state, self.runner, self.observation, coordinator.touched)
         self.server: Engine | None = None
+        self.authorizer: ExtAuthzServer | None = None
         self._preparing: list[asyncio.Task[None]] = []
         self._is_draining = False
 
@@ -114,6 +117,8 @@ class Serving:
 
     async def start(self, *, reuse_port: bool = False, sock: socket.socket | None = None) -> None:
         """Listen (on `sock` where it is given), and begin to load what each provider tells of itself.
+
+        `reuse_port` is the public listener's; Envoy's is shared whenever there are several workers.
 
         Raises OSError when the address can't be had.
         """
@@ -132,6 +137,7 @@ class Serving:
                 reuse_port=reuse_port,
                 sock=sock,
             )
+        self.authorizer = await serve_envoy(self.application, self.runtime)
         self._preparing = [
             self._loop.create_task(self.runner.prepare(provider), name=f"prepare {provider.key}")
             for provider in self._providers()
@@ -172,8 +178,10 @@ class Serving:
         for task in self._preparing:
             task.cancel()
         await asyncio.gather(*self._preparing, return_exceptions=True)
+        seconds = self.runtime.limits.drain_seconds
+        draining = [part.drain(seconds) for part in (self.server, self.authorizer) if part is not None]
+        await asyncio.gather(*draining)
         if self.server is not None:
-            await self.server.drain(self.runtime.limits.drain_seconds)
             self.server.close()
         await self.runner.close()
         if self.observation.access is not None:

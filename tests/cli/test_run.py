@@ -6,6 +6,7 @@ import contextlib
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -50,6 +51,35 @@ def test_a_port_in_use_is_one_line_with_the_key_to_change(tmp_path: Path, worker
             assert said == (
                 f"doorward: can't listen on {address}: another process is there; stop it, or change {key}"
             )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_envoys_address_in_use_is_told_with_its_key(tmp_path: Path, workers: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        forward_auth = {"callers": ["127.0.0.1"], "grpc": address}
+        listen = f"127.0.0.1:{find_free_port()}"
+        said = _refusal(tmp_path, workers=workers, listen=listen, forward_auth=forward_auth)
+    assert said == (
+        f"doorward: can't listen on {address}: another process is there; stop it, or change forward_auth.grpc"
+    )
+
+
+@pytest.mark.parametrize("missing", ["grpc", "grpc_health", "envoy.service"])
+def test_without_the_extra_a_configured_envoy_is_told_what_to_install(tmp_path: Path, missing: str) -> None:
+    file = tmp_path / "doorward.yaml"
+    forward_auth = {"callers": ["127.0.0.1"], "grpc": "127.0.0.1:0"}
+    file.write_text(yaml.safe_dump(_SETTINGS | {"forward_auth": forward_auth}), encoding="utf-8")
+    program = f"import sys; sys.modules[{missing!r}] = None; from sidecar.cli import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", "--config", file],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("doorward: forward_auth.grpc needs ")
+    assert "pip install 'doorward[envoy]'" in done.stderr
 
 
 def test_an_address_of_another_machine_is_told_as_such(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def compile_forward_auth(
     if settings is None:
         return None
     callers = (_KEY, "callers")
-    refuse_unix_peers(context, callers, settings.callers, document.listen)
+    listens = (document.listen,) if settings.grpc is None else (document.listen, settings.grpc)
+    refuse_unix_peers(context, callers, settings.callers, listens)
     secret = context.secret((_KEY, "secret"), settings.secret)
     if secret is not None and not _may_be_sent(secret.reveal()):
         context.refuse(
@@ -42,6 +43,12 @@ def compile_forward_auth(
         )
     if settings.grpc is not None and settings.grpc in {document.listen, document.admin}:
         context.refuse((_KEY, "grpc"), "is another listener's address; give it another port", ("listen",))
+    if settings.grpc is not None and settings.grpc.startswith("unix:") and document.workers > 1:
+        context.refuse(
+            (_KEY, "grpc"),
+            f"can't be a unix socket with workers: {document.workers}, which can't share it; write host:port",
+            ("workers",),
+        )
     return ForwardAuthPolicy(
         callers=tuple(parse_network(text) for text in settings.callers if text != UNIX_PEERS),
         trusts_unix=UNIX_PEERS in settings.callers,
@@ -51,12 +58,12 @@ def compile_forward_auth(
     )
 
 
-def refuse_unix_peers(context: Context, path: Path, networks: Sequence[str], listen: str) -> None:
-    """Refuse `unix` among `networks` where we listen on no unix socket."""
-    if UNIX_PEERS in networks and not listen.startswith("unix:"):
+def refuse_unix_peers(context: Context, path: Path, networks: Sequence[str], listens: Sequence[str]) -> None:
+    """Refuse `unix` among `networks` where none of `listens` is a unix socket."""
+    if UNIX_PEERS in networks and not any(listen.startswith("unix:") for listen in listens):
         context.refuse(
             (*path, networks.index(UNIX_PEERS)),
-            f"stands for whoever connects to our unix socket, and listen is {listen}; remove it",
+            f"stands for whoever connects to our unix socket, and listen is {listens[0]}; remove it",
             ("listen",),
         )
 

@@ -93,7 +93,7 @@ def _check_listeners(context: Context, document: ProcessSettings) -> None:
     if document.admin is not None and document.admin == document.listen and is_fixed:
         # S71: health and metrics are nobody's business on the public listener.
         context.refuse(("admin",), "is the address of listen; give it another port", ("listen",))
-    refuse_unix_peers(context, ("trusted_proxies",), document.trusted_proxies, document.listen)
+    refuse_unix_peers(context, ("trusted_proxies",), document.trusted_proxies, (document.listen,))
 
 
 def _refuse_circles(context: Context, listen: str, sites: list[tuple[Path, Site]]) -> None:

@@ -170,8 +170,8 @@ class ForwardAuthSettings(Model):
     grpc: Listen | None = Field(
         default=None,
         description=(
-            "Where Envoy asks by gRPC (ext_authz); needs the extra `doorward[envoy]`. HTTP needs no address"
-            " of its own."
+            "Where Envoy asks by gRPC (ext_authz), over TLS where `tls` is written; needs the extra"
+            " `doorward[envoy]`. HTTP needs no address of its own."
         ),
         examples=["127.0.0.1:4181"],
     )
