@@ -20,6 +20,8 @@ _ID = r"(?:[A-Z]\d{1,2}|(?:oidcc-client|fapi2)[a-z0-9-]*)"
 _CLAIM = re.compile(rf"\s*({_ID}(?:\s*(?:,|-)\s*{_ID})*):")
 _ROW = re.compile(rf"\| (?P<id>{_ID}) \| (?P<rule>.*?) \| ?(?P<proof>.*?) ?\|")
 _LATER = "later: "
+# The second are base classes (promises.py), whose tests run in each class that inherits them.
+_HOLDS_TESTS = re.compile(r"Test|\w+Promises$")
 
 
 class UnknownLineError(Exception):
@@ -48,7 +50,7 @@ def _tests_of(source: str) -> Iterator[tuple[str, str]]:
 
     def visit(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, str]]:
         for node in body:
-            if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+            if isinstance(node, ast.ClassDef) and _HOLDS_TESTS.match(node.name):
                 yield prefix + node.name, ast.get_docstring(node) or ""
                 yield from visit(node.body, f"{prefix}{node.name}::")
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
@@ -60,7 +62,7 @@ def _tests_of(source: str) -> Iterator[tuple[str, str]]:
 def collect_proofs(tests: Path) -> dict[str, list[str]]:
     """Return for each id the tests (`file::name`, from the checkout's root) that prove it."""
     proofs: dict[str, list[str]] = {}
-    for path in sorted(tests.rglob("test_*.py")):
+    for path in sorted((*tests.rglob("test_*.py"), *tests.rglob("promises.py"))):
         if "node_modules" in path.parts:
             continue
         place = path.relative_to(tests.parent).as_posix()

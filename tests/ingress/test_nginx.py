@@ -1,0 +1,121 @@
+"""nginx with config/ingress/nginx.conf."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from tests.blackbox.doorward import new_key
+from tests.blackbox.scripted import ScriptedProvider
+from tests.ingress.harness import HOST, Ingress, World
+from tests.ingress.promises import FORGED, IngressPromises
+from tests.parts import require_part
+from tests.processes import running, wait_for_port
+
+_SECRET = new_key()
+
+
+class Nginx(Ingress):
+    """Debian's nginx."""
+
+    name = "nginx"
+    part = "nginx"
+
+    def text(self, world: World) -> str:
+        """Return the configuration, which has to name the paths that `start` replaces."""
+        return world.config("nginx.conf")
+
+    @contextlib.contextmanager
+    def start(self, world: World) -> Iterator[None]:
+        folder = world.folder
+        text = self.text(world)
+        for place in ("/run/", "/var/log/nginx/"):
+            assert place in text
+            text = text.replace(place, f"{folder}/")
+        config = folder / "nginx.conf"
+        config.write_text(text, encoding="utf-8")
+        command: list[str | Path] = [require_part("nginx"), "-g", "daemon off;", "-p", folder, "-c", config]
+        with running([*command, "-e", folder / "error.log"], log=folder / "nginx.log") as process:
+            wait_for_port(world.port, process)
+            yield
+
+
+class TestNginx(IngressPromises):
+    """config/ingress/nginx.conf as it is."""
+
+    ingress = Nginx()
+
+
+class _Changed(Nginx):
+    """The changes that its page describes: a secret, and other identity fields."""
+
+    settings: ClassVar[Mapping[str, Any]] = {
+        "forward_auth": {"callers": ["127.0.0.1"], "secret": _SECRET},
+        "headers": "authorization-username-email",
+    }
+    fields: ClassVar[Mapping[str, str]] = {
+        "X-Auth-Request-User": "Authorization",
+        "X-Auth-Request-Email": "Email",
+        "X-Auth-Request-Groups": "Username",
+    }
+
+    def text(self, world: World) -> str:
+        text = super().text(world)
+        for old, new in self.fields.items():
+            text = text.replace(old, new).replace(
+                f"upstream_http_{old.lower().replace('-', '_')}", f"upstream_http_{new.lower()}"
+            )
+        offered = r'# (proxy_set_header X-Doorward-Secret) "[^"]+";'
+        assert len(re.findall(offered, text)) == 2
+        return re.sub(offered, rf'\1 "{_SECRET}";', text)
+
+
+@pytest.mark.slow
+class TestNginxChanged:
+    """config/ingress/nginx.conf with what its page says that one may change."""
+
+    ingress = _Changed()
+
+    @pytest.fixture(autouse=True)
+    def _fresh(self, world: World, script: ScriptedProvider) -> None:
+        world.application.forget()
+
+    def test_the_application_gets_authorization_username_and_email(self, world: World) -> None:
+        """S44: and nothing of what a browser says under these names, on a public path either."""
+        person = world.signed_in()
+        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
+
+        assert world.raw("/mine", person=person, headers=forged).status == 200
+        assert world.raw("/public/mine", headers=forged).status == 200
+
+        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
+        (token,) = mine.values("Authorization")
+        assert token.startswith("Bearer ey")
+        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
+        assert [public.values(name) for name in forged] == [[], [], []]
+
+    def test_only_who_knows_the_secret_may_ask(self, world: World) -> None:
+        """S75: a neighbour of nginx with the same address and somebody's cookie learns nothing."""
+        person = world.signed_in()
+        asked = {
+            "Host": f"{HOST}:{world.port}",
+            "Cookie": person.cookie_header(world.url),
+            "X-Original-Method": "GET",
+            "X-Original-URI": "/x",
+            "X-Forwarded-For": "192.0.2.1",
+        }
+        url = f"http://127.0.0.1:{world.doorward.port}/oauth2/auth/nginx"
+
+        told = [
+            httpx.get(url, headers={**asked, **secret}, trust_env=False)
+            for secret in ({}, {"X-Doorward-Secret": "guessed"}, {"X-Doorward-Secret": _SECRET})
+        ]
+
+        assert [answer.status_code for answer in told] == [403, 403, 200]
+        assert ["authorization" in answer.headers for answer in told] == [False, False, True]
