@@ -164,8 +164,8 @@ def test_connection_can_not_take_a_header_of_ours_away(doorward: Doorward, perso
 
 
 def test_a_spoof_beside_our_own_endpoints_changes_nothing(doorward: Doorward) -> None:
-    """A14, S43: /oauth2/auth says who the session is, never who a header claims to be."""
-    answer = doorward.agent().fetch(doorward.url + "/oauth2/auth", headers=spoofed("as it is"))
+    """A14, S43: they say who the session is, never who a header claims to be."""
+    answer = doorward.agent().fetch(doorward.url + "/oauth2/userinfo", headers=spoofed("as it is"))
 
     assert answer.status == 401
     assert "spoofed" not in str(answer.headers)
