@@ -23,7 +23,16 @@ from sidecar.core.hosts import parse_authority
 if TYPE_CHECKING:
     from sidecar.core.runtime import Site
 
-__all__ = ["Entrance", "entrance", "handoff_hosts", "origin_at", "site_at", "start_location"]
+__all__ = [
+    "Entrance",
+    "absolute",
+    "entrance",
+    "handoff_hosts",
+    "is_host",
+    "origin_at",
+    "site_at",
+    "start_location",
+]
 
 type Entrance = Literal["here", "auth_host", "handoff"]
 
@@ -51,11 +60,11 @@ def site_at(site: Site, host: str) -> Site:
     """Return the site as it is at one of its hosts.
 
     A browser takes no cookie for a domain that the host is not in (RFC 6265bis §5.7), so those of a host that
-    gets its sessions handed over have none.
+    gets its sessions handed over name none.
     """
     if site.cookie.domain is None or entrance(site, host) != "handoff":
         return site
-    return replace(site, cookie=replace(site.cookie, domain=None))
+    return replace(site, cookie=replace(site.cookie, is_outside=True))
 
 
 def origin_at(site: Site, host: str) -> str:
@@ -63,14 +72,24 @@ def origin_at(site: Site, host: str) -> str:
     return f"{site.public_url.scheme}://{_authority(site, host)}"
 
 
+def is_host(site: Site, host: str) -> bool:
+    """Tell whether a Host field means one of the site's hosts."""
+    return _found(site, host) is not None
+
+
+def absolute(site: Site, host: str, url: str) -> str:
+    """Return a return URL that was given at `host` so that it means the same at every other one."""
+    return origin_at(site, host) + url if url.startswith("/") else url
+
+
 def start_location(site: Site, host: str, return_to: str, *, cause: str | None = None) -> bytes:
     """Return the absolute URL of the start endpoint for a browser that asked at `host` for `return_to`.
 
-    `return_to` is path and query as sent. `cause` "denied": it was refused something, and behaves as
-    `login.begin` then; None is a click on a link.
+    `return_to` is path and query as sent, or a whole URL. `cause` "denied": the browser was refused it, and
+    start behaves as `login.begin` then; None is a click on a link.
     """
     if entrance(site, host) == "auth_host":
-        origin, wanted = str(site.public_url), origin_at(site, host) + return_to
+        origin, wanted = str(site.public_url), absolute(site, host, return_to)
     else:
         origin, wanted = origin_at(site, host), return_to
     told = "" if cause is None else f"&cause={quote(cause, safe='')}"
@@ -78,20 +97,25 @@ def start_location(site: Site, host: str, return_to: str, *, cause: str | None =
 
 
 def _authority(site: Site, host: str) -> str:
-    """Return which of the site's authorities a Host field means, public_url's when it is none of them.
+    """Return which of the site's authorities a Host field means, public_url's when it is none of them."""
+    return _found(site, host) or site.public_url.authority
+
+
+def _found(site: Site, host: str) -> str | None:
+    """Return which of the site's authorities a Host field means, None when it is none of them.
 
     A port that no authority has is a container's, or a load balancer's inner one (`core.hosts`).
     """
     try:
         name, port = parse_authority(host.encode("ascii"))
     except (BadRequest, UnicodeEncodeError):
-        return site.public_url.authority
+        return None
     for authority in (f"{name}:{port}", name):
         if authority in site.hosts:
             return authority
     public = site.public_url.authority
     named = sorted(authority for authority in site.hosts if _name(authority) == name)
-    return public if public in named or not named else named[0]
+    return public if public in named else next(iter(named), None)
 
 
 def _name(authority: str) -> str:

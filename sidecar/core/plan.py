@@ -15,6 +15,7 @@ from sidecar.core.assertion import Signer
 from sidecar.core.cookies import is_own_name, without
 from sidecar.core.decision import Finish, Forward, Note, Respond
 from sidecar.core.development import BANNER
+from sidecar.core.entrance import site_at
 from sidecar.core.errors import BadRequest
 from sidecar.core.forwardauth.asks import Asks
 from sidecar.core.forwardauth.callers import Callers
@@ -28,7 +29,7 @@ from sidecar.core.policy import is_public
 from sidecar.core.recurring import Recurring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sidecar.core.decision import Decision, Edits, Flow, Lease, Steps
     from sidecar.core.forwarded import Forwarded
@@ -271,7 +272,7 @@ class SitePlan:
 class Plan:
     """A runtime, prepared: its sites by Host; how is asked about requests of others, and by whom."""
 
-    __slots__ = ("asks", "callers", "hosts", "loopback", "runtime", "sites")
+    __slots__ = ("_elsewhere", "asks", "callers", "hosts", "loopback", "runtime", "sites")
 
     def __init__(self, runtime: Runtime) -> None:
         """Compile all sites."""
@@ -280,15 +281,26 @@ class Plan:
         self.callers = None if policy is None else Callers(policy)
         self.asks = Asks((site.prefix for site in runtime.sites), is_compat=runtime.compat is not None)
         self.sites = tuple(SitePlan(site, runtime) for site in runtime.sites)
-        self.hosts = HostTable((plan, plan.site.hosts) for plan in self.sites)
+        # Sites once more, as they are at hosts outside of their cookies' domain.
+        self._elsewhere: list[SitePlan] = []
+        self.hosts = HostTable(pair for plan in self.sites for pair in self._by_hosts(plan))
         # The one site of a developer's machine, if this is one: 127.0.0.1 typed for localhost finds it.
         first = runtime.sites[0] if len(runtime.sites) == 1 else None
         is_local = first is not None and is_loopback_name(first.public_url.host)
         self.loopback = self.sites[0] if is_local else None
 
     def plan_of(self, site: Site) -> SitePlan:
-        """Return the plan of one of the runtime's own sites."""
-        return next(plan for plan in self.sites if plan.site is site)
+        """Return the plan of one of the runtime's own sites, or of one as it is at another host."""
+        return next(plan for plan in (*self.sites, *self._elsewhere) if plan.site is site)
+
+    def _by_hosts(self, plan: SitePlan) -> Iterator[tuple[SitePlan, frozenset[str]]]:
+        site = plan.site
+        outside = frozenset(host for host in site.hosts if site_at(site, host) is not site)
+        yield plan, frozenset(site.hosts) - outside
+        if outside:
+            elsewhere = SitePlan(site_at(site, min(outside)), self.runtime)
+            self._elsewhere.append(elsewhere)
+            yield elsewhere, outside
 
 
 class Plans:

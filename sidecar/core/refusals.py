@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from sidecar.core.answer import INTERCEPTED
 from sidecar.core.decision import Note, Respond
+from sidecar.core.entrance import absolute, entrance, origin_at
 from sidecar.core.http import NO_STORE, Page, Response, single_header
 from sidecar.core.navigation import is_form, is_navigation, is_trusted_origin, wants_page
 from sidecar.core.returnurl import safe_return_url
@@ -147,12 +148,21 @@ def unauthenticated(call: Call, reason: str) -> Decision:
 def login_url(call: Call) -> str:
     """Return the URL at which a script may send its browser to sign in, coming back to where it is now.
 
-    That is the page which made the request, when the browser names it (Referer) and it is one of ours.
+    That is the page which made the request, when the browser names it (Referer) and it is one of ours. A host
+    that gets its sessions handed over begins with asking for one (`core.entrance`).
     """
-    path = "sign_in" if call.site.sign_in == "page" or len(call.site.providers) > 1 else "start"
-    url = f"{call.site.public_url}{call.site.prefix}/{path}"
+    from sidecar.core.flows.answers import host_of  # flows refuse by this module too
+
+    site = call.site
+    path = "sign_in" if site.sign_in == "page" or len(site.providers) > 1 else "start"
+    host = host_of(call)
+    where = entrance(site, host)
+    origin = origin_at(site, host) if where == "handoff" else str(site.public_url)
+    url = f"{origin}{site.prefix}/{path}"
     referer = single_header(call.head.headers, b"referer")
-    page = "/" if referer is None else safe_return_url(call.site, referer.decode("latin-1"))
+    page = "/" if referer is None else safe_return_url(site, referer.decode("latin-1"))
+    if where == "auth_host":
+        page = absolute(site, host, page)
     return url if page == "/" else f"{url}?rd={quote(page, safe='')}"
 
 

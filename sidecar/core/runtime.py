@@ -169,6 +169,7 @@ class CookiePolicy:
     """Our cookies of one site. `session_name` and `transaction_name` hold any `__Host-` prefix and port.
 
     Chunks are called `<session_name>.0`, `.1`, ...; a login's cookie `<transaction_name>.<8 characters>`.
+    `is_outside`: at a host that `domain` does not cover, where cookies are the host's alone.
     """
 
     session_name: bytes
@@ -177,6 +178,7 @@ class CookiePolicy:
     same_site: Literal["Lax", "Strict", "None"] = "Lax"
     partitioned: bool = False
     domain: str | None = None
+    is_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,13 +108,14 @@ class Found:
     "found": `transaction` may go on. "no_cookie": the state is ours, but this browser does not hold its
     cookie (dropped for newer tabs, blocked, another browser) or used it already; "expired": likewise, too
     old. In both cases nothing may be redeemed; a new login may begin with `return_to`, `provider` (a key)
-    and `attempts` + 1. "invalid": not a state of ours.
+    and `attempts` + 1. "invalid": not a state of ours. `issuer` is the provider's, as it was then.
     """
 
     reason: Literal["found", "no_cookie", "expired", "invalid"]
     transaction: Transaction | None = None
     return_to: str = "/"
     provider: str | None = None
+    issuer: str = ""
     attempts: int = 0
 
 
@@ -173,6 +174,7 @@ def find(site: Site, cookies: Sequence[CookiePair], state_param: str, now: float
         # S66: checked again, because the configuration may have changed since.
         return_to=safe_return_url(site, state.return_to if transaction is None else transaction.return_to),
         provider=state.provider,
+        issuer=state.issuer,
         attempts=state.attempts,
     )
 

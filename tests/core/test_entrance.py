@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.core.cookies import build_set_cookie
 from sidecar.core.entrance import entrance, handoff_hosts, origin_at, site_at, start_location
 from sidecar.core.runtime import Origin, Site
 from tests.core.gatesetup import site
@@ -86,5 +87,9 @@ def test_a_url_is_made_of_configured_names_only() -> None:
 
 def test_the_cookies_of_a_host_outside_of_the_domain_have_none() -> None:
     """A browser drops a cookie whose Domain does not cover the host that sets it."""
-    assert site_at(made(), "b.other").cookie.domain is None
-    assert site_at(made(), "app1.example.com").cookie.domain == "example.com"
+    for host, expected in (("b.other", False), ("app1.example.com", True), ("auth.example.com", True)):
+        of = site_at(made(), host)
+        field = build_set_cookie(of.cookie, b"name", b"", max_age_seconds=1)
+        assert (b"Domain=example.com" in field) is expected
+        # What other hosts are does not change with where it is asked.
+        assert entrance(of, "app1.example.com") == "auth_host"

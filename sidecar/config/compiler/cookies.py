@@ -23,7 +23,7 @@ _SAME_SITE: Final[dict[str, Literal["Lax", "None"]]] = {
 
 
 def compile_cookie(
-    context: Context, path: Path, settings: CookieSettings, public_url: Origin, hosts: Iterable[str]
+    context: Context, path: Path, settings: CookieSettings, public_url: Origin
 ) -> CookiePolicy:
     """Return a site's cookies.
 
@@ -32,7 +32,9 @@ def compile_cookie(
     share their cookies: there the port is in the name.
     """
     is_local = public_url.scheme == "http" and is_loopback(public_url.host)
-    domain = None if settings.domain is None else _domain(context, (*path, "domain"), settings.domain, hosts)
+    domain = (
+        None if settings.domain is None else _domain(context, (*path, "domain"), settings.domain, public_url)
+    )
     name = _base_name(context, (*path, "name"), settings, is_local=is_local)
     prefix = "" if is_local else _HOST if settings.domain is None else _SECURE
     suffix = f"-{public_url.port}" if is_local else ""
@@ -76,7 +78,8 @@ def _base_name(context: Context, path: Path, settings: CookieSettings, *, is_loc
     return settings.name
 
 
-def _domain(context: Context, path: Path, domain: str, hosts: Iterable[str]) -> str:
+def _domain(context: Context, path: Path, domain: str, public_url: Origin) -> str:
+    """Return the domain. It covers public_url's host; others may get their sessions handed over."""
     bare = domain.lower()
     if bare.startswith("."):
         context.refuse(
@@ -86,13 +89,10 @@ def _domain(context: Context, path: Path, domain: str, hosts: Iterable[str]) -> 
         context.refuse(
             path, f"{quoted(domain)} is no domain with hosts below it; write example.com, or remove it"
         )
-    else:
-        for host in hosts:
-            name = _without_port(host)
-            if name != bare and not name.endswith(f".{bare}"):
-                context.refuse(
-                    path, f"{quoted(domain)} does not cover the site's host {name}; name a domain above it"
-                )
+    elif public_url.host != bare and not public_url.host.endswith(f".{bare}"):
+        context.refuse(
+            path, f"{quoted(domain)} does not cover {public_url.host} of public_url; name a domain above it"
+        )
     return bare
 
 

@@ -37,7 +37,7 @@ def compile_site(context: Context, path: Path, name: str, settings: SiteSettings
     session = _session(context, path, settings, public_url, _Needs(rules, headers, providers))
     _check_sign_in(context, path, settings)
     _warn_of_rules(context, path, rules, providers)
-    cookie = compile_cookie(context, (*path, "cookie"), settings.cookie, public_url, hosts)
+    cookie = compile_cookie(context, (*path, "cookie"), settings.cookie, public_url)
     if session is None:
         return None
     return Site(

@@ -49,7 +49,8 @@ class CookieSettings(Model):
         default=None,
         description=(
             "Shares the cookies with all hosts below this domain. Each of them can then read and replace"
-            " them: leave it out unless one login must serve several hosts."
+            " them. One login serves all `hosts` without it too: those it does not cover get the session"
+            " handed over."
         ),
         examples=["example.com"],
     )

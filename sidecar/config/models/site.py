@@ -63,7 +63,11 @@ class SiteSettings(Model):
     )
     hosts: tuple[HostText, ...] = Field(
         default=(),
-        description="Further hosts of the site. A login leads back to public_url's.",
+        description=(
+            "Further hosts of the site. Logins go by public_url, whose callback alone is registered, and come"
+            " back to the host where they were needed: by the cookie, where `cookie.domain` covers the host,"
+            " else the session is handed over."
+        ),
         examples=[["www.example.com"]],
     )
     prefix: PathPrefix = Field(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.answer import INTERCEPTED
 from sidecar.core.decision import Note, Respond
-from sidecar.core.http import NO_STORE, Page, Response
+from sidecar.core.entrance import is_host
+from sidecar.core.http import NO_STORE, Page, Response, single_header
 from sidecar.core.navigation import wants_page
 from sidecar.core.sentences import sentence_for
 
@@ -17,11 +18,41 @@ if TYPE_CHECKING:
     from sidecar.core.flows.call import Call
     from sidecar.core.http import HeaderPair
 
-__all__ = ["SAFE_PAIR", "login_error", "method_refused", "note", "own_page", "redirect", "set_cookie_pairs"]
+__all__ = [
+    "SAFE_PAIR",
+    "host_of",
+    "is_from_proxy",
+    "login_error",
+    "method_refused",
+    "note",
+    "own_page",
+    "redirect",
+    "set_cookie_pairs",
+]
 
 _REFERRER: Final[HeaderPair] = (b"Referrer-Policy", b"no-referrer")
 SAFE_PAIR: Final[tuple[HeaderPair, ...]] = (NO_STORE, _REFERRER)
 """On each answer around a login: nothing keeps it, and no URL of ours travels on in a Referer (S11)."""
+
+
+def host_of(call: Call) -> str:
+    """Return the host that the browser speaks to, one of the site's, as it would stand in a Host field.
+
+    That is Host, which the gate has found to be the site's, or what a trusted proxy that has rewritten it
+    says was there.
+    """
+    told = single_header(call.head.headers, b"x-forwarded-host")
+    if told is not None and is_from_proxy(call):
+        host = told.decode("latin-1")
+        if is_host(call.site, host):
+            return host
+    return (single_header(call.head.headers, b"host") or b"").decode("latin-1")
+
+
+def is_from_proxy(call: Call) -> bool:
+    """Tell whether a trusted proxy has sent the request, so that fields of its own making may be believed."""
+    plan = call.state.plans.of(call.runtime).plan_of(call.site)
+    return plan.forwarded.find(call.head.peer, call.head.headers).is_trusted
 
 
 def note(call: Call, reason: str, detail: str | None = None) -> Note:
@@ -74,13 +105,14 @@ def login_error(
     detail: str,
     retry_url: str | None = None,
     cookies: Iterable[bytes] = (),
+    reason: str = "login_failed",
 ) -> Respond:
     """Say that a login did not come about, in a sentence of `core.sentences`; `detail` is for the log.
 
     A page to a person. Programs do not log in by themselves, but some try: JSON to them.
     """
     said = sentence_for(sentence, status)
-    mark: HeaderPair = (INTERCEPTED, b"login_failed")
+    mark: HeaderPair = (INTERCEPTED, reason.encode("ascii"))
     values: Mapping[str, object] = {
         "status": status,
         "title": said.title,
@@ -92,11 +124,11 @@ def login_error(
     if wants_page(call.head):
         response = Response(status=status, headers=headers, page=Page(name="error", values=values))
     else:
-        body = {"error": "login_failed", "message": said.message, "request_id": call.head.request_id}
+        body = {"error": reason, "message": said.message, "request_id": call.head.request_id}
         kind: HeaderPair = (b"Content-Type", b"application/json")
         text = json.dumps(body, separators=(",", ":")).encode("ascii")
         response = Response(status=status, headers=(kind, *SAFE_PAIR, *headers), body=text)
-    return Respond(response, note(call, "login_failed", detail))
+    return Respond(response, note(call, reason, detail))
 
 
 def method_refused(call: Call, allowed: bytes) -> Respond:

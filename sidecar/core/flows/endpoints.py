@@ -5,6 +5,7 @@ callback         takes the provider's answer, at each provider's own path
 sign_in          the ways to sign in
 sign_out         asks, then signs out; sign_out/return is where the provider sends the browser back to
 auth             what an ingress asks (`core.forwardauth`); refused here, where nobody may
+handoff          gives a session to another host of the site; handoff/return is where that takes it
 userinfo         who is signed in: JSON, or a page to a person
 jwks             the public keys of the signed assertion
 """
@@ -20,12 +21,13 @@ from sidecar.core.decision import Respond
 from sidecar.core.errors import BadRequest
 from sidecar.core.flows.answers import SAFE_PAIR, method_refused, note, own_page, set_cookie_pairs
 from sidecar.core.flows.callback import finish_login
-from sidecar.core.flows.login import begin, begin_with, sign_in_page
+from sidecar.core.flows.handoff import give, take
+from sidecar.core.flows.login import begin_chosen, sign_in_page
 from sidecar.core.flows.parameters import parse_parameters
-from sidecar.core.flows.refresh import refresh_then
+from sidecar.core.flows.refresh import is_due, refresh_then
 from sidecar.core.flows.signout import confirm_or_sign_out, return_from_provider
 from sidecar.core.http import Page, Response
-from sidecar.core.lifetime import absolute_end, refresh_due
+from sidecar.core.lifetime import absolute_end
 from sidecar.core.navigation import wants_page
 from sidecar.core.returnurl import safe_return_url
 
@@ -59,17 +61,7 @@ def _start(call: Call) -> Decision:
     if call.head.method != b"GET":
         return method_refused(call, b"GET")
     parameters = parse_parameters(call.query)
-    return_to = safe_return_url(call.site, parameters.single("rd") or "/")
-    providers = call.site.providers
-    chosen = parameters.single("provider")
-    if chosen is None and len(providers) > 1:
-        return begin(call, return_to)
-    provider = next(iter(providers.values())) if chosen is None else providers.get(chosen)
-    if provider is None:
-        raise BadRequest("unknown_provider")
-    # A parameter that is there twice is not passed on: the provider may read another one than we.
-    unique = [pair for pair in parameters.pairs if [name for name, _ in parameters.pairs].count(pair[0]) == 1]
-    return begin_with(call, provider, return_to, forwarded=unique)
+    return begin_chosen(call, parameters.single("rd") or "/", parameters)
 
 
 def _sign_in(call: Call) -> Decision:
@@ -79,7 +71,7 @@ def _sign_in(call: Call) -> Decision:
 
 
 def _nobody_asks(call: Call) -> Decision:
-    """Refuse the auth endpoint where no ingress is configured to ask (S75); `core.forwardauth` answers those."""
+    """Refuse the auth endpoint where no ingress may ask (S75); `core.forwardauth` answers those that may."""
     refusal = refusals.refuse(call.site, "caller_refused", 403, call.head.request_id, call.head)
     detail = "forward_auth.callers does not say that anybody may ask"
     return Respond(refusal.response, replace(refusal.note, detail=detail))
@@ -132,8 +124,7 @@ def _userinfo_json(call: Call, session: Session) -> Respond:
 
 def _fresh(call: Call, session: Session, answer: Callable[[Call, Session], Respond]) -> Decision:
     """Answer for the session, refreshed first where that is due; the new cookie goes with the answer."""
-    is_due = refresh_due(session, call.site.session, call.now)
-    if not is_due or call.state.sessions.refresh_postponed_until(session.id) > call.now:
+    if not is_due(call, session):
         return answer(call, session)
 
     def then(renewed: Session, cookies: tuple[bytes, ...]) -> Respond:
@@ -167,6 +158,8 @@ _ENDPOINTS: Final[dict[str, Callable[[Call], Decision]]] = {
     "sign_out": confirm_or_sign_out,
     "sign_out/return": return_from_provider,
     "auth": _nobody_asks,
+    "handoff": give,
+    "handoff/return": take,
     "userinfo": _userinfo,
     "jwks": _jwks,
 }

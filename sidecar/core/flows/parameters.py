@@ -28,6 +28,11 @@ class Parameters:
             raise BadRequest("duplicate_parameter", name)
         return values[0] if values else None
 
+    def unique(self) -> tuple[tuple[str, str], ...]:
+        """Return the parameters that are there once: whoever gets one twice may read another one than we."""
+        names = [name for name, _ in self.pairs]
+        return tuple(pair for pair in self.pairs if names.count(pair[0]) == 1)
+
     def require_unique(self) -> None:
         """Raise BadRequest when any name is there twice: last-wins here is first-wins elsewhere."""
         names = [name for name, _ in self.pairs]

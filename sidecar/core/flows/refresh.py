@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core import refusals, sessioncookie
 from sidecar.core.decision import Flow
 from sidecar.core.effects import Emit, LoadMetadata, Once
+from sidecar.core.entrance import handoff_hosts
 from sidecar.core.errors import InvalidToken, ProviderRefused, ProviderUnavailable
 from sidecar.core.flows.exchange import ask_token_endpoint, fit_session, gather_identity, verify_with_keys
+from sidecar.core.lifetime import refresh_due
 from sidecar.core.secret import Secret
 from sidecar.core.sessioncodec import decode_session, encode_session
 from sidecar.core.tokens import verify_refreshed_id_token
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
     from sidecar.core.session import Session
     from sidecar.core.tokens import KeySet, ProviderMetadata, TokenAnswer
 
-__all__ = ["refresh_then"]
+__all__ = ["is_due", "refresh_then", "refreshed"]
 
+type Renewed = tuple[Session, tuple[bytes, ...]]
 type Then = Callable[[Session, tuple[bytes, ...]], Respond | Forward]
 
 _KEEP_SECONDS: Final = 600.0
@@ -70,15 +73,37 @@ def refresh_then(call: Call, then: Then) -> Flow:
     return Flow("refresh", _steps(call, then), head=call.head, site=call.site)
 
 
+def refreshed(call: Call) -> Steps[Renewed | Respond | Forward]:
+    """Refresh `call.session` if that is due now: the session and the Set-Cookie values that tell the browser.
+
+    An answer instead when a login is needed first.
+    """
+    session = call.session
+    if session is not None and not is_due(call, session):
+        return session, ()
+    return (yield from _renewed(call))
+
+
+def is_due(call: Call, session: Session) -> bool:
+    """Tell whether the session should be refreshed now, and nothing has put that off."""
+    due = refresh_due(session, call.site.session, call.now)
+    return due and call.state.sessions.refresh_postponed_until(session.id) <= call.now
+
+
 def _steps(call: Call, then: Then) -> Steps[Respond | Forward]:
+    result = yield from _renewed(call)
+    return then(*result) if isinstance(result, tuple) else result
+
+
+def _renewed(call: Call) -> Steps[Renewed | Respond | Forward]:
     session = call.session
     if session is None:
         return (yield from _ask_for_login(call, "login_required"))
     sessions = call.state.sessions
     if sessions.refresh_postponed_until(_everybody(session)) > call.now:
         sessions.postpone_refresh(session.id, call.now + _POSTPONE_SECONDS)
-        return then(session, ())
-    keep_seconds = min(_KEEP_SECONDS, max(session.absolute_end - call.now, 0.0))
+        return session, ()
+    keep_seconds = _keep_seconds(call, session)
     try:
         result: bytes = yield Once(
             key=_key(session), steps=lambda: _refresh(call, session), keep_seconds=keep_seconds
@@ -88,14 +113,24 @@ def _steps(call: Call, then: Then) -> Steps[Respond | Forward]:
         if error.code != _UNCLEAR:
             sessions.postpone_refresh(_everybody(session), until)
         sessions.postpone_refresh(session.id, until)
-        return then(session, ())
+        return session, ()
     # Signed out while the provider was asked: the result must not bring the session back (S36).
     if call.state.revocations.refuses(session):
         return (yield from _ask_for_login(call, "session_revoked"))
     if result == _REFUSED:
         return (yield from _ask_for_login(call, "session_expired"))
     renewed = sessioncookie.renewed(_unseal(call, result), call.now)
-    return then(*fit_session(call, renewed))
+    return fit_session(call, renewed)
+
+
+def _keep_seconds(call: Call, session: Session) -> float:
+    """Return how long a result is of use: while some browser may still have the cookie before it.
+
+    Where the site hands sessions over, a browser has the session in the cookies of several hosts, and learns
+    of the refresh at each only when it goes there.
+    """
+    left = max(session.absolute_end - call.now, 0.0)
+    return left if handoff_hosts(call.site) else min(_KEEP_SECONDS, left)
 
 
 def _ask_for_login(call: Call, reason: str) -> Steps[Respond | Forward]:

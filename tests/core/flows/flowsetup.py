@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -28,6 +28,7 @@ from sidecar.core.effects import (
 )
 from sidecar.core.errors import BadRequest, DoorwardError
 from sidecar.core.flows.failures import answer_failure
+from sidecar.core.http import RequestHead
 from sidecar.core.runtime import Provider, Site
 from sidecar.core.secret import Secret
 from sidecar.core.tokens import parse_jwks, parse_metadata
@@ -113,7 +114,13 @@ class Browser:
     claimed: set[bytes] = field(default_factory=set)
     kept: dict[bytes, bytes] = field(default_factory=dict)
     once_runs: int = 0
+    kept_for: list[float] = field(default_factory=list)
     set_cookies: list[bytes] = field(default_factory=list)
+    host: bytes = b"app.example.com"
+
+    def at(self, host: bytes) -> Browser:
+        """Return the same browser at a host that shares none of its cookies with this one."""
+        return replace(self, host=host, cookies={}, set_cookies=[])
 
     def get(self, target: str, *pairs: tuple[bytes, bytes]) -> Respond:
         decision = self.send(b"GET", target, NAVIGATION + pairs)
@@ -132,10 +139,13 @@ class Browser:
     def send(
         self, method: bytes, target: str, pairs: tuple[tuple[bytes, bytes], ...] = (), body: bytes = b""
     ) -> Respond | Forward:
-        decision = self.world.decide(head(target.encode(), *pairs, method=method, cookie=self.cookie_field()))
+        decision = self.world.decide(self._head(method, target, pairs))
         result = self.carry_out(decision, body)
         self.keep_cookies(result)
         return result
+
+    def _head(self, method: bytes, target: str, pairs: tuple[tuple[bytes, bytes], ...]) -> RequestHead:
+        return head(target.encode(), *pairs, method=method, host=self.host, cookie=self.cookie_field())
 
     def cookie_field(self) -> bytes | None:
         return b"; ".join(b"%b=%b" % pair for pair in self.cookies.items()) or None
@@ -184,6 +194,7 @@ class Browser:
                 if effect.key not in self.kept:
                     self.once_runs += 1
                     self.kept[effect.key] = self.drive(effect.steps())
+                    self.kept_for.append(effect.keep_seconds)
                 return self.kept[effect.key]
             case LoadMetadata() | LoadKeys() | CallProvider() if op.unavailable is not None:
                 raise op.unavailable
