@@ -24,6 +24,7 @@ __all__ = [
     "is_navigation",
     "is_preflight",
     "is_same_origin",
+    "is_script",
     "is_trusted_origin",
     "wants_page",
     "websocket_key",
@@ -63,6 +64,15 @@ def is_navigation(head: RequestHead) -> bool:
         return False
     purposes = header_values(head.headers, b"sec-purpose") + header_values(head.headers, b"purpose")
     return not any(b"prefetch" in purpose.lower() for purpose in purposes)
+
+
+def is_script(head: RequestHead) -> bool:
+    """Tell whether the browser says that no navigation asks for this: a fetch, an image, a WebSocket.
+
+    Where it says nothing, nobody knows.
+    """
+    mode = single_header(head.headers, b"sec-fetch-mode")
+    return mode is not None and mode != b"navigate"
 
 
 def is_form(head: RequestHead) -> bool:

@@ -12,6 +12,7 @@ from sidecar.core.navigation import (
     is_navigation,
     is_preflight,
     is_same_origin,
+    is_script,
     is_trusted_origin,
     wants_page,
     websocket_key,
@@ -45,6 +46,15 @@ class TestWhoLooks:
     def test_a_program(self, pairs: tuple[HeaderPair, ...]) -> None:
         """S37: Fetch Metadata decides where it is there; a page's scripts can't write it."""
         assert not wants_page(head(b"/", *pairs))
+
+
+class TestScript:
+    def test_a_browser_says_so(self) -> None:
+        assert is_script(head(b"/", (b"Sec-Fetch-Mode", b"cors")))
+        assert not is_script(head(b"/", *NAVIGATE))
+
+    def test_where_it_says_nothing_nobody_knows(self) -> None:
+        assert not is_script(head(b"/", (b"Accept", b"application/json")))
 
 
 class TestPreflight:

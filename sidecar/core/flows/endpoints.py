@@ -28,7 +28,7 @@ from sidecar.core.flows.refresh import is_due, refresh_then
 from sidecar.core.flows.signout import confirm_or_sign_out, return_from_provider
 from sidecar.core.http import Page, Response
 from sidecar.core.lifetime import absolute_end
-from sidecar.core.navigation import wants_page
+from sidecar.core.navigation import is_script, wants_page
 from sidecar.core.returnurl import safe_return_url
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def serve(call: Call, name: str) -> Decision:
 def _start(call: Call) -> Decision:
     if call.head.method != b"GET":
         return method_refused(call, b"GET")
+    if is_script(call.head):
+        return _no_script(call)
     parameters = parse_parameters(call.query)
     return begin_chosen(call, parameters.single("rd") or "/", parameters)
 
@@ -67,7 +69,18 @@ def _start(call: Call) -> Decision:
 def _sign_in(call: Call) -> Decision:
     if call.head.method not in _READS:
         return method_refused(call, b"GET, HEAD")
+    if is_script(call.head):
+        return _no_script(call)
     return sign_in_page(call, safe_return_url(call.site, parse_parameters(call.query).single("rd") or "/"))
+
+
+def _no_script(call: Call) -> Decision:
+    """Tell a script that it is not signed in (S38).
+
+    It was redirected here, by an ingress that makes a redirect of every 401. The provider's redirect would be
+    a CORS error to it, and a page of ours a success.
+    """
+    return refusals.unauthenticated(call, "login_required")
 
 
 def _nobody_asks(call: Call) -> Decision:

@@ -111,6 +111,19 @@ class TestSignIn:
         assert send(setup(), "/oauth2/sign_in", b"PUT").response.status == 405
 
 
+@pytest.mark.parametrize(
+    "target", ["/oauth2/start?rd=/x&cause=denied", "/oauth2/start", "/oauth2/sign_in?rd=/x"]
+)
+@pytest.mark.parametrize("mode", [b"cors", b"same-origin", b"no-cors", b"websocket"])
+def test_a_script_that_an_ingress_sends_to_sign_in_is_told_401(target: str, mode: bytes) -> None:
+    """S38: it can't follow to the provider, and would take our page for what it asked for."""
+    respond = send(setup(), target, b"GET", (b"Sec-Fetch-Mode", mode))
+
+    assert respond.response.status == 401
+    assert json.loads(respond.response.body)["error"] == "login_required"
+    assert header(respond, b"Set-Cookie") == header(respond, b"Location") == []
+
+
 def with_assertion() -> HeaderPolicy:
     pem = ec_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assertion = AssertionPolicy(
