@@ -2,16 +2,17 @@
 
 A request head and, with `--as`, the sealed cookie of a session that nobody logged in to go into
 `core.gate.decide`; what is printed is its answer. Nothing is sent anywhere: a flow that would call the
-provider stops before it.
+provider stops before it. Where nothing goes through us, an ingress asks about the request.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -30,6 +31,7 @@ from sidecar.core.http import RequestHead
 from sidecar.core.paths import parse_target
 from sidecar.core.reasons import REASONS
 from sidecar.core.revocation import RevocationList
+from sidecar.core.runtime import ForwardAuthPolicy
 from sidecar.core.sessioncache import SessionCache
 from sidecar.core.state import State, Surroundings
 
@@ -198,6 +200,8 @@ class _Answer:
         return {**facts, "rules": [_rule_line(rule) for rule in rules]}
 
     def _decided(self, head: RequestHead) -> dict[str, Any]:
+        if self._is_asked_about(head):
+            return self._told(head)
         decision = gate.decide(self._runtime, self._state, head)
         match decision:
             case Forward():
@@ -210,6 +214,32 @@ class _Answer:
                 return self._respond(decision)
             case Flow():
                 return self._flow(decision)
+
+    def _is_asked_about(self, head: RequestHead) -> bool:
+        """Tell whether an ingress asks us about such a request, instead of sending it through us."""
+        if self._runtime.forward_auth is None or self._plan is None or self._plan.site.routes:
+            return False
+        with contextlib.suppress(BadRequest):
+            return self._plan.endpoint(parse_target(head.target).readings) is None
+        return True
+
+    def _told(self, head: RequestHead) -> dict[str, Any]:
+        """Return what an ingress is told about the request; who may ask is another question."""
+        prefix = "/oauth2" if self._site is None else self._site.prefix
+        asking = RequestHead(
+            head.method,
+            f"{prefix}/auth/envoy".encode("ascii") + head.target,
+            [*head.headers, (b"X-Forwarded-For", head.peer.encode("ascii"))],
+            "unix",
+            head.request_id,
+        )
+        runtime = replace(self._runtime, forward_auth=ForwardAuthPolicy(trusts_unix=True))
+        decision = gate.decide(runtime, self._state, asking)
+        facts = self._flow(decision) if isinstance(decision, Flow) else {}
+        if isinstance(decision, Respond):
+            facts = self._respond(decision)
+            facts["decision"] = f"tell the ingress {decision.response.status}"
+        return facts
 
     def _shown(self, pairs: Iterable[HeaderPair]) -> dict[str, str]:
         """Return header fields without what would be as good as a login."""

@@ -202,6 +202,17 @@ class TestRequests:
         assert asking.facts("GET", "/x", "--as", asking.claims(_ANN))["reason"] == "no_route"
         assert asking.facts("GET", "/oauth2/userinfo", "--as", asking.claims(_ANN))["reason"] == "own_page"
 
+    def test_what_an_ingress_is_told(self, asking: Asking) -> None:
+        """S50: about the original request, whoever may ask."""
+        asking.write("upstream: none\nforward_auth: {callers: [10.0.0.0/8]}\n")
+        facts = asking.facts("GET", "/admin/x", "--as", asking.claims(_ANN))
+        assert facts["decision"] == "tell the ingress 200"
+        assert facts["headers"]["X-Auth-Request-User"] == "ann"
+        assert asking.facts("GET", "/admin/x")["decision"] == "tell the ingress 302"
+        assert asking.facts("POST", "/admin/x")["decision"] == "tell the ingress 401"
+        assert asking.facts("GET", "/%5c")["decision"] == "tell the ingress 400"
+        assert asking.facts("GET", "/oauth2/jwks")["decision"] == "answer 200"
+
     def test_a_method_that_is_not_served(self, asking: Asking) -> None:
         assert asking.facts("TRACE", "/public/")["reason"] == "method_refused"
 

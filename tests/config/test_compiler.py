@@ -529,6 +529,24 @@ _PROBABLY_NOT_MEANT: list[tuple[str, list[str]]] = [
         "headers: {keep_inbound: [X_Forwarded.User]}\n",
         ["1:26: headers.keep_inbound[0]: is set by us, so what a client sends is removed all the same"],
     ),
+    (
+        "upstream: none\n",
+        [
+            (
+                "1:11: upstream: lets nothing through, and no ingress may ask; add forward_auth, or name the"
+                " application"
+            )
+        ],
+    ),
+    (
+        "trusted_proxies: [10.1.0.0/16]\nforward_auth: {callers: [10.1.2.3, 10.0.0.0/8]}\n",
+        [
+            (
+                "2:36: forward_auth.callers[1]: is not among trusted_proxies: what the ingress sends to our own"
+                " endpoints counts as 10.0.0.0/8's, not the browser's; add it there"
+            )
+        ],
+    ),
 ]
 
 

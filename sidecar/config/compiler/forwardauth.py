@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from sidecar.config.addresses import parse_network
 from sidecar.config.compiler.context import Context
 from sidecar.config.models.process import UNIX_PEERS, ProcessSettings
 from sidecar.config.problems import Path
-from sidecar.core.runtime import ForwardAuthPolicy, ListenerTls
+from sidecar.core.runtime import ForwardAuthPolicy, ListenerTls, Network, Site
 
-__all__ = ["compile_forward_auth", "refuse_unix_peers"]
+__all__ = ["compile_forward_auth", "refuse_unix_peers", "warn_of_forward_auth"]
 
 _KEY: Final = "forward_auth"
 _MIN_SECRET_BYTES: Final = 16
@@ -56,6 +57,39 @@ def compile_forward_auth(
         needs_certificate=has_certificates,
         grpc=settings.grpc,
     )
+
+
+def warn_of_forward_auth(
+    context: Context, document: ProcessSettings, sites: Sequence[tuple[Path, Site]]
+) -> None:
+    """Note what works and is probably not meant."""
+    if document.forward_auth is None:
+        for path, site in sites:
+            if not site.routes and context.is_written((*path, "upstream")):
+                context.warn(
+                    (*path, "upstream"),
+                    "lets nothing through, and no ingress may ask; add forward_auth, or name the application",
+                )
+        return
+    trusted = [parse_network(text) for text in document.trusted_proxies if text != UNIX_PEERS]
+    for index, text in enumerate(document.forward_auth.callers):
+        if text == UNIX_PEERS:
+            is_trusted = UNIX_PEERS in document.trusted_proxies
+        else:
+            is_trusted = any(_is_within(parse_network(text), network) for network in trusted)
+        if not is_trusted:
+            context.warn(
+                (_KEY, "callers", index),
+                "is not among trusted_proxies: what the ingress sends to our own endpoints counts as"
+                f" {text}'s, not the browser's; add it there",
+                ("trusted_proxies",),
+            )
+
+
+def _is_within(inner: Network, outer: Network) -> bool:
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
 def refuse_unix_peers(context: Context, path: Path, networks: Sequence[str], listens: Sequence[str]) -> None:

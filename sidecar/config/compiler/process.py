@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from sidecar.config.addresses import is_loopback, parse_network, parse_origin
 from sidecar.config.compiler.context import Context
 from sidecar.config.compiler.cookies import refuse_collisions
-from sidecar.config.compiler.forwardauth import compile_forward_auth, refuse_unix_peers
+from sidecar.config.compiler.forwardauth import (
+    compile_forward_auth,
+    refuse_unix_peers,
+    warn_of_forward_auth,
+)
 from sidecar.config.compiler.site import compile_site
 from sidecar.config.compiler.tls import check_authorities, check_pair
 from sidecar.config.models.document import LongDocument, ShortDocument
@@ -33,6 +37,7 @@ def compile_document(context: Context, document: ShortDocument | LongDocument) -
     _refuse_circles(context, document.listen, sites)
     tls = _tls(context, document)
     forward_auth = compile_forward_auth(context, document, tls)
+    warn_of_forward_auth(context, document, sites)
     if context.problems:
         return None
     return Runtime(
