@@ -542,8 +542,8 @@ _PROBABLY_NOT_MEANT: list[tuple[str, list[str]]] = [
         "trusted_proxies: [10.1.0.0/16]\nforward_auth: {callers: [10.1.2.3, 10.0.0.0/8]}\n",
         [
             (
-                "2:36: forward_auth.callers[1]: is not among trusted_proxies: what the ingress sends to our own"
-                " endpoints counts as 10.0.0.0/8's, not the browser's; add it there"
+                "2:36: forward_auth.callers[1]: is not among trusted_proxies: what the ingress sends to our"
+                " own endpoints counts as 10.0.0.0/8's, not the browser's; add it there"
             )
         ],
     ),
