@@ -155,7 +155,9 @@ class ForwardedTable:
 
 def check_scheme(value: bytes) -> None:
     """Refuse an X-Forwarded-Proto that no honest proxy sends: BadRequest("invalid_forwarded") (S49)."""
-    if not _SCHEMES.issuperset(scheme.strip(b" \t").lower() for scheme in value.split(b",")):
+    if value not in _SCHEMES and not _SCHEMES.issuperset(
+        scheme.strip(b" \t").lower() for scheme in value.split(b",")
+    ):
         raise BadRequest("invalid_forwarded", "X-Forwarded-Proto is no scheme that we know")
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decide"]
 
-_ASKED: Final = "asked"  # in a head's memo, and in the key of what a session's entry keeps
+_ASKED: Final = "asked"  # in a head's memo
 _AT_ROOT: Final = Ask(COMPAT_AT_ROOT)
 _MAX_NOTED: Final = 200
 _OK: Final = 200
@@ -86,7 +86,7 @@ def _read_and_answer(plan: Plan, state: State, head: RequestHead) -> Decision | 
         original = read_original(dialect, head, named, rest)
         if dialect is COMPAT:
             _check_hosts(plan, named, original)
-        site = plan.hosts.find(original.host)
+        site = plan.hosts.exact.get(original.host) or plan.hosts.find(original.host)
         if site is None:
             detail = original.host.decode("latin-1")
             return _told(dialect, _refuse(None, "unknown_host", _FORBIDDEN, head, detail))
@@ -134,9 +134,9 @@ class _Question:
         "_plan",
         "dialect",
         "fields",
-        "inner",
         "is_plain",
         "key",
+        "method",
         "original",
         "rule",
         "rules",
@@ -159,11 +159,13 @@ class _Question:
         self.way: Way = fields.ways[original.target]
         if self.way.parsed.authority is not None:
             raise BadRequest("invalid_request", "the original target is a URL")
-        self.inner = _inner_head(head, original)
         self.rules = ask.narrowed(self.way.rules)
         self.rule: Rule | None = self.rules[0] if len(self.rules) == 1 else None
-        self.key = (_ASKED, id(self.rule))
-        is_own = self.inner.method in SAFE_METHODS or is_same_origin(site.site, self.inner)
+        self.key = (dialect.name, id(self.rule))
+        # Where the method is not told, an Origin is the sign of one that changes something (Fetch §3.2): such
+        # a request counts as a POST in what depends on the method besides the rules.
+        self.method = original.method or (b"POST" if original.has_origin else b"GET")
+        is_own = self.method in SAFE_METHODS or is_same_origin(site.site, self._inner(head))
         self.is_plain = is_own and not original.is_handshake and self.way.endpoint is None
 
     def is_of(self, plan: Plan, head: RequestHead) -> bool:
@@ -197,11 +199,13 @@ class _Question:
             return _refuse(site.site, "method_refused", _FORBIDDEN, head, None)
         if self.way.endpoint is not None:
             return _refuse(site.site, "own_endpoint", _FORBIDDEN, head, f"route {site.prefix}/ to Doorward")
-        # A head of its own for each: what a flow begins with it may outlive this turn.
-        inner = RequestHead(
-            self.inner.method, self.inner.target, self.inner.headers, head.peer, head.request_id, head.is_tls
-        )
-        return _AskedVisit(self, state, inner, now).admit(self.rules)
+        return _AskedVisit(self, state, self._inner(head), now).admit(self.rules)
+
+    def _inner(self, head: RequestHead) -> RequestHead:
+        """Return the original request's head."""
+        headers = self.original.own_headers(head.headers)
+        target = self.original.target
+        return RequestHead(self.method, target, headers, head.peer, head.request_id, head.is_tls)
 
     def _tell(self, decision: Decision) -> Decision:
         if isinstance(decision, Flow):
@@ -274,7 +278,7 @@ class _AskedVisit(Visit):
             prepared = PreparedAnswer(rule, self.fields.forwarded, respond, until)
             if site.banner:
                 prepared.respond = site.with_banner(respond)
-            entry.keep_grant((_ASKED, id(rule)), prepared)
+            entry.keep_grant((self.question.dialect.name, id(rule)), prepared)
         return respond
 
     @override
@@ -295,19 +299,8 @@ class _AskedVisit(Visit):
         return Respond(Response(status=status, headers=tuple(headers)), note)
 
     def _yes(self) -> int:
-        return _OK if self.runtime.compat is None else _ACCEPTED
-
-
-def _inner_head(head: RequestHead, original: Original) -> RequestHead:
-    """Return the original request's head.
-
-    Where its method is not told, an Origin is the sign of one that changes something (Fetch §3.2): such a
-    request counts as a POST in what depends on the method besides the rules.
-    """
-    headers = original.own_headers(head.headers)
-    guessed = b"POST" if header_values(headers, b"origin") else b"GET"
-    method = original.method or guessed
-    return RequestHead(method, original.target, headers, head.peer, head.request_id, head.is_tls)
+        is_theirs = self.runtime.compat is not None and not self.question.dialect.wants_200
+        return _ACCEPTED if is_theirs else _OK
 
 
 def _refuse(site: Site | None, reason: str, status: int, head: RequestHead, detail: str | None) -> Respond:

@@ -70,11 +70,12 @@ class Ask:
 class Asks:
     """The ways to ask of one runtime, by target. `starts` is what every asked target begins with."""
 
-    __slots__ = ("_detecting", "_envoy", "_known", "starts")
+    __slots__ = ("_detecting", "_envoy", "_envoys", "_known", "starts")
 
     def __init__(self, prefixes: Iterable[str], *, is_compat: bool) -> None:
         """Prepare for sites with these prefixes; `is_compat`: a plain `auth` is oauth2-proxy's."""
         self.starts = tuple(sorted({prefix.encode("ascii") + b"/auth" for prefix in prefixes}))
+        self._envoys = tuple(start + b"/envoy/" for start in self.starts)
         self._detecting = COMPAT if is_compat else None
         self._envoy = Ask(ENVOY)
         self._known = Recurring(self._read, entries=_ENTRIES, max_bytes=_MAX_TARGET_BYTES)
@@ -84,9 +85,9 @@ class Asks:
 
         Raises BadRequest("invalid_request") for a narrowing that nobody understands.
         """
-        for start in self.starts:
-            if target.startswith(start + b"/envoy/"):
-                return self._envoy, target[len(start) + len(b"/envoy") :]
+        if target.startswith(self._envoys):
+            start = next(start for start in self._envoys if target.startswith(start))
+            return self._envoy, target[len(start) - 1 :]
         ask = self._known[target]
         return None if ask is None else (ask, b"")
 

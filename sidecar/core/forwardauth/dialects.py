@@ -27,8 +27,9 @@ class Dialect:
 
     `to_sign_in` is the answer to a navigation without a session: a redirect, 401 with a Location that the
     ingress turns into one (nginx fails on any status but 2xx, 401 and 403), or a bare 401. `narrow_statuses`:
-    no other refusals than 401 and 403. `numbers_cookies`: each Set-Cookie is told in a field of its own too,
-    for an ingress that can only copy single fields.
+    no other refusals than 401 and 403. `wants_200`: no other yes, whatever `compat` says.
+    `numbers_cookies`: each Set-Cookie is told in a field of its own too, for an ingress that can only copy
+    single fields.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dialect:
     address: bytes = b"x-forwarded-for"
     to_sign_in: Literal["redirect", "location", "unauthorized"] = "redirect"
     narrow_statuses: bool = False
+    wants_200: bool = False
     numbers_cookies: bool = False
 
 
@@ -68,7 +70,7 @@ _CADDY: Final = Dialect(
     name="caddy", method=b"x-forwarded-method", target=b"x-forwarded-uri", numbers_cookies=True
 )
 _HAPROXY: Final = Dialect(name="haproxy", method=b"x-forwarded-method", target=b"x-forwarded-uri")
-ENVOY: Final = Dialect(name="envoy", method=b"", target=b"", host=b"")
+ENVOY: Final = Dialect(name="envoy", method=b"", target=b"", host=b"", wants_200=True)
 """Envoy's ext_authz: its `path_prefix` stands in front of the original target. gRPC is turned into this."""
 
 COMPAT: Final = Dialect(

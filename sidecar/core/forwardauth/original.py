@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import BadRequest
 from sidecar.core.forwarded import check_scheme
-from sidecar.core.hosts import parse_authority
+from sidecar.core.recurring import Recurring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ _OF_THE_ASKING: Final = frozenset(
     b" x-forwarded-for x-real-ip".split()
 )
 _HANDSHAKE: Final = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
+_READ: Final = _OF_THE_ASKING | _HANDSHAKE | frozenset({b"cookie", b"upgrade", b"origin"})
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §9.1, §5.6.2
 # No user information (RFC 9110 §4.2.4).
 _URL: Final = re.compile(
@@ -36,15 +37,25 @@ _URL: Final = re.compile(
 )
 
 
+def _lower(name: bytes) -> bytes:
+    """Return a name in lower case if a question is read from such fields, else nothing."""
+    lower = name.lower()
+    return lower if lower in _READ else b""
+
+
+_LOWER: Final = Recurring(_lower, entries=2048, max_bytes=64)
+
+
 class Original:
     """The request that is asked about. `method` is b"" where the dialect does not tell it.
 
     `chain` holds the addresses that it came by, as in X-Forwarded-For; `cookie` is its joined Cookie fields;
+    `has_origin`: a page made it (Fetch §3.2);
     `is_handshake`: it may become a WebSocket, as far as can be seen (an ingress drops Upgrade on the way to
     us). A plain slots class, because one is made for each request that is asked about.
     """
 
-    __slots__ = ("chain", "cookie", "host", "is_handshake", "method", "target")
+    __slots__ = ("chain", "cookie", "has_origin", "host", "is_handshake", "method", "target")
 
     def __init__(  # noqa: PLR0917  made in one place only
         self,
@@ -54,6 +65,7 @@ class Original:
         chain: bytes,
         cookie: bytes | None,
         is_handshake: bool,  # noqa: FBT001  likewise
+        has_origin: bool,  # noqa: FBT001  likewise
     ) -> None:
         """Keep the parts."""
         self.method = method
@@ -62,6 +74,7 @@ class Original:
         self.chain = chain
         self.cookie = cookie
         self.is_handshake = is_handshake
+        self.has_origin = has_origin
 
     def own_headers(self, headers: Sequence[HeaderPair]) -> list[HeaderPair]:
         """Return the original request's fields among those of the asking one, Host first."""
@@ -69,10 +82,15 @@ class Original:
 
 
 def read_names(headers: Sequence[HeaderPair]) -> dict[bytes, list[bytes]]:
-    """Return the values of each field by its name in lower case, in order."""
+    """Return the values of the fields that a question is read from, by the name in lower case, in order."""
     named: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        named.setdefault(name.lower(), []).append(value)
+        lower = _LOWER[name]
+        if lower:
+            if lower in named:
+                named[lower].append(value)
+            else:
+                named[lower] = [value]
     return named
 
 
@@ -83,7 +101,8 @@ def read_original(
 
     Raises BadRequest: "invalid_request" or "invalid_forwarded", with a detail that names the field.
     """
-    if b"transfer-encoding" in named or any(value != b"0" for value in named.get(b"content-length", ())):
+    lengths = named.get(b"content-length")
+    if b"transfer-encoding" in named or (lengths and any(value != b"0" for value in lengths)):
         raise BadRequest("invalid_request", "the asking request has a body; have the ingress send none")
     target, host = rest, b""
     if dialect.target:
@@ -95,7 +114,6 @@ def read_original(
     if not host:
         is_told = dialect.host and not (dialect.may_lack_host and dialect.host not in named)
         host = _single(named, dialect.host if is_told else b"host")
-    parse_authority(host)
     for scheme in _at_most_one(named, dialect.scheme):
         check_scheme(scheme)
     cookies = named.get(b"cookie")
@@ -106,6 +124,7 @@ def read_original(
         _chain(dialect, named),
         b"; ".join(cookies) if cookies else None,
         not _HANDSHAKE.isdisjoint(named) or b"websocket" in b",".join(named.get(b"upgrade", ())).lower(),
+        b"origin" in named,
     )
 
 
@@ -121,7 +140,7 @@ def _method(dialect: Dialect, head: RequestHead, named: dict[bytes, list[bytes]]
 def _chain(dialect: Dialect, named: dict[bytes, list[bytes]]) -> bytes:
     """Return where the request comes from. Without it, a rule about networks would see the ingress's own."""
     values = named.get(dialect.address) or named.get(b"x-forwarded-for")
-    chain = b",".join(values or ()).strip(b" \t,")
+    chain = values[0] if values and len(values) == 1 else b",".join(values or ()).strip(b" \t,")
     if not chain:
         raise BadRequest(
             "invalid_forwarded",
