@@ -22,8 +22,10 @@ __all__ = [
     "SAFE_METHODS",
     "is_form",
     "is_navigation",
+    "is_prefetch",
     "is_preflight",
     "is_same_origin",
+    "is_same_site",
     "is_script",
     "is_trusted_origin",
     "wants_page",
@@ -60,10 +62,13 @@ def is_navigation(head: RequestHead) -> bool:
     A page fetched ahead of time (`Sec-Purpose: prefetch`) is none: a login that nobody asked for would be
     begun with each, and browsers that get a 401 go there in earnest when the person does.
     """
-    if head.method not in {b"GET", b"HEAD"} or not wants_page(head):
-        return False
+    return head.method in {b"GET", b"HEAD"} and wants_page(head) and not is_prefetch(head)
+
+
+def is_prefetch(head: RequestHead) -> bool:
+    """Tell whether the browser fetches this ahead of time, in case the person goes there."""
     purposes = header_values(head.headers, b"sec-purpose") + header_values(head.headers, b"purpose")
-    return not any(b"prefetch" in purpose.lower() for purpose in purposes)
+    return any(b"prefetch" in purpose.lower() for purpose in purposes)
 
 
 def is_script(head: RequestHead) -> bool:
@@ -141,6 +146,22 @@ def is_same_origin(site: Site, head: RequestHead) -> bool:
     if all(value in {b"same-origin", b"none"} for value in witnesses):
         return True
     return bool(origins) and all(is_trusted_origin(site, origin) for origin in origins)
+
+
+def is_same_site(site: Site, head: RequestHead) -> bool:
+    """Tell whether a link was followed from a page of the same site, or typed by the person.
+
+    A witness is needed: Sec-Fetch-Site, or in older browsers an Origin or Referer of one of the site's own
+    hosts. Without any, it may come from anywhere.
+    """
+    witnesses = header_values(head.headers, b"sec-fetch-site")
+    if witnesses:
+        return all(value in {b"same-origin", b"same-site", b"none"} for value in witnesses)
+    named = header_values(head.headers, b"origin") or [
+        b"/".join(value.split(b"/", 3)[:3]) for value in header_values(head.headers, b"referer")
+    ]
+    own = {f"{site.public_url.scheme}://{host}".encode("ascii") for host in site.hosts}
+    return bool(named) and own.issuperset(named)
 
 
 def _is_own_origin(site: Site, head: RequestHead, origin: bytes) -> bool:

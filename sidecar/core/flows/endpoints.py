@@ -22,10 +22,10 @@ from sidecar.core.errors import BadRequest
 from sidecar.core.flows.answers import SAFE_PAIR, method_refused, note, own_page, set_cookie_pairs
 from sidecar.core.flows.callback import finish_login
 from sidecar.core.flows.handoff import give, take
-from sidecar.core.flows.login import begin_chosen, sign_in_page
-from sidecar.core.flows.parameters import parse_parameters
+from sidecar.core.flows.login import begin, begin_chosen, sign_in_page
 from sidecar.core.flows.refresh import is_due, refresh_then
 from sidecar.core.flows.signout import confirm_or_sign_out, return_from_provider
+from sidecar.core.flows.wishes import is_stand_in, read_wish
 from sidecar.core.http import Page, Response
 from sidecar.core.lifetime import absolute_end
 from sidecar.core.navigation import is_script, wants_page
@@ -62,8 +62,8 @@ def _start(call: Call) -> Decision:
         return method_refused(call, b"GET")
     if is_script(call.head):
         return _no_script(call)
-    parameters = parse_parameters(call.query)
-    return begin_chosen(call, parameters.single("rd") or "/", parameters)
+    wish = read_wish(call)
+    return begin_chosen(call, wish.return_to or "/", wish.parameters)
 
 
 def _sign_in(call: Call) -> Decision:
@@ -71,7 +71,12 @@ def _sign_in(call: Call) -> Decision:
         return method_refused(call, b"GET, HEAD")
     if is_script(call.head):
         return _no_script(call)
-    return sign_in_page(call, safe_return_url(call.site, parse_parameters(call.query).single("rd") or "/"))
+    return_to = safe_return_url(call.site, read_wish(call).return_to or "/")
+    # oauth2-proxy's recipes send everybody here who was refused; who is signed in has come for the choice.
+    is_sent = is_stand_in(call) and call.session is None
+    if is_sent and call.site.sign_in == "redirect" and len(call.site.providers) == 1:
+        return begin(call, return_to)
+    return sign_in_page(call, return_to)
 
 
 def _no_script(call: Call) -> Decision:

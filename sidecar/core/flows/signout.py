@@ -1,11 +1,14 @@
 """Sign-out: here first and everywhere here at once, then at the provider (OIDC RP-Initiated Logout 1.0).
 
-    GET  sign_out          asks, in a page with a form: a link must not sign anybody out
+    GET  sign_out          asks, in a page with a form: a link must not sign anybody out. Where we stand in
+                           for oauth2-proxy, a link of the site's own does
     POST sign_out          revokes the session on every worker, clears its cookies, sends the browser on to
                            the provider's end_session_endpoint; without one, shows that it is done
     GET  sign_out/return   where the provider sends the browser back to; `state` must be this browser's
 
-What the provider does or fails to do changes nothing about the session here being over.
+What the provider does or fails to do changes nothing about the session here being over. It knows one address
+to send a browser back to, at public_url; from another host of the site `state` says which, sealed, and the
+browser goes on from there to where it signed out.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from sidecar.core import refusals, sessioncookie, transaction
 from sidecar.core.cookies import build_clearing_cookie, build_set_cookie
 from sidecar.core.decision import Flow
 from sidecar.core.effects import Emit, LoadMetadata, ReadBody, Revoke
+from sidecar.core.entrance import entrance, is_host, origin_at
 from sidecar.core.errors import BadRequest, InvalidCookie, ProviderUnavailable
-from sidecar.core.flows.answers import method_refused, own_page, redirect
+from sidecar.core.flows.answers import host_of, method_refused, own_page, redirect
 from sidecar.core.flows.parameters import parse_parameters
+from sidecar.core.flows.wishes import is_stand_in, read_wish
 from sidecar.core.http import Page
-from sidecar.core.navigation import is_same_origin
+from sidecar.core.navigation import is_prefetch, is_same_origin, is_same_site
 from sidecar.core.returnurl import safe_return_url
 from sidecar.core.seal import encode_base64url
 
@@ -40,6 +45,7 @@ _RETURN_SECONDS: Final = 600
 _STATE_BYTES: Final = 16
 _CSRF_PURPOSE: Final = "sign-out-form"
 _RETURN_PURPOSE: Final = "sign-out-return"
+_STATE_PURPOSE: Final = "sign-out-state"
 # Common servers take 8 KB of request line; an ID token with many groups alone can be longer.
 _MAX_URL_CHARACTERS: Final = 7000
 
@@ -61,6 +67,11 @@ def return_from_provider(call: Call) -> Respond:
     """
     if call.head.method != b"GET":
         return method_refused(call, b"GET")
+    elsewhere = _return_elsewhere(call)
+    if elsewhere is not None:
+        # The session was ended there, and the cookie of it that this host has is of no use either.
+        ended = sessioncookie.clear_session(call.site, call.cookies) if call.session is None else ()
+        return redirect(call, elsewhere, "signed_out", ended)
     name = _cookie_name(call)
     cookies = (build_clearing_cookie(call.site.cookie, name, same_site="Lax"),)
     return_to = _wanted_return(call, name)
@@ -71,6 +82,8 @@ def return_from_provider(call: Call) -> Respond:
 
 def _steps(call: Call) -> Steps[Respond | Forward]:
     if call.head.method == b"GET":
+        if is_stand_in(call) and is_same_site(call.site, call.head) and not is_prefetch(call.head):
+            return (yield from _sign_out_at_once(call))
         return (yield from _confirm(call, 200))
     if call.head.method != b"POST":
         return method_refused(call, b"GET, POST")
@@ -107,6 +120,14 @@ def _confirm(call: Call, status: int) -> Steps[Respond | Forward]:
     return own_page(call, page, "signed_out", status=status)
 
 
+def _sign_out_at_once(call: Call) -> Steps[Respond | Forward]:
+    if call.session is not None:
+        return (yield from _sign_out(call, call.session))
+    cleared = sessioncookie.clear_session(call.site, call.cookies)
+    return_to = _return_to(call)
+    return redirect(call, return_to, "signed_out", cleared) if return_to else _signed_out(call, cleared)
+
+
 def _sign_out(call: Call, session: Session) -> Steps[Respond | Forward]:
     yield Revoke(session_id=session.id, until=session.absolute_end)
     fields = (
@@ -125,7 +146,7 @@ def _sign_out(call: Call, session: Session) -> Steps[Respond | Forward]:
     if endpoint is None:
         return_to = _return_to(call)
         return redirect(call, return_to, "signed_out", cleared) if return_to else _signed_out(call, cleared)
-    state = encode_base64url(call.state.surroundings.entropy(_STATE_BYTES)).decode("ascii")
+    state = _new_state(call)
     url = _logout_url(call, session, endpoint, state)
     return redirect(call, url, "signed_out", (*cleared, _return_cookie(call, state)))
 
@@ -165,7 +186,7 @@ def _return_to(call: Call) -> str | None:
     A wish that can't be read is none: it must not keep anybody half signed in.
     """
     try:
-        raw = parse_parameters(call.query).single("rd")
+        raw = read_wish(call).return_to
     except BadRequest:
         return None
     return None if not raw else safe_return_url(call.site, raw)
@@ -198,6 +219,37 @@ def _is_genuine(call: Call, session: Session, token: str) -> bool:
         return False
     until, _, session_id = text.decode().partition(" ")
     return session_id == session.id and call.now < int(until)
+
+
+def _new_state(call: Call) -> str:
+    """Return what comes back from the provider: random, or sealed with the host that is not public_url's."""
+    entropy = call.state.surroundings.entropy
+    state = encode_base64url(entropy(_STATE_BYTES))
+    host = host_of(call)
+    if entrance(call.site, host) != "here":
+        text = json.dumps([state.decode("ascii"), origin_at(call.site, host)]).encode("ascii")
+        state = call.site.session.keys.seal(
+            text, purpose=_STATE_PURPOSE, name=b"state", site=call.site.name, entropy=entropy
+        )
+    return state.decode("ascii")
+
+
+def _return_elsewhere(call: Call) -> str | None:
+    """Return where the browser signed out, when that was another host of the site than public_url's."""
+    site = call.site
+    if entrance(site, host_of(call)) != "here":
+        return None
+    try:
+        state = parse_parameters(call.query).single("state") or ""
+        text = site.session.keys.open(state.encode(), purpose=_STATE_PURPOSE, name=b"state", site=site.name)
+    except (BadRequest, InvalidCookie):
+        return None
+    origin: str = json.loads(text)[1]
+    # Hosts may have changed since; one that is public_url's now would be sent here again.
+    host = origin.partition("://")[2]
+    if not is_host(site, host) or origin_at(site, host) != origin or entrance(site, host) == "here":
+        return None
+    return f"{origin}{site.prefix}/sign_out/return?{urlencode({'state': state})}"
 
 
 def _cookie_name(call: Call) -> bytes:

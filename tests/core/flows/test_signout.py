@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.core.decision import Forward, Respond
 from sidecar.core.errors import ProviderUnavailable
-from sidecar.core.runtime import SessionPolicy
+from sidecar.core.runtime import CookiePolicy, SessionPolicy
 from tests.core.flows.flowsetup import Browser, location, page_of, setup
 from tests.core.gatesetup import KEYS, NOW, provider
 from tests.core.oidcsetup import claims, metadata_document
@@ -330,3 +330,161 @@ def test_a_site_without_id_tokens_signs_out_without_a_hint() -> None:
     browser.log_in()
 
     assert "id_token_hint" not in logout_query(sign_out(browser))
+
+
+HOSTS = frozenset({"app.example.com", "app1.example.com", "b.other"})
+CROSS = (b"Sec-Fetch-Site", b"cross-site")
+SHARED = CookiePolicy(
+    session_name=b"__Secure-doorward",
+    transaction_name=b"__Secure-login",
+    secure=True,
+    domain="example.com",
+)
+
+
+def target_at(url: str, host: str) -> str:
+    parts = urlsplit(url)
+    assert (parts.scheme, parts.netloc) == ("https", host), url
+    return f"{parts.path}?{parts.query}"
+
+
+class TestAnotherHost:
+    """A provider knows one address to send a browser back to; who signed out elsewhere comes back there."""
+
+    def two(self) -> tuple[Browser, Browser]:
+        a = signed_in(hosts=HOSTS)
+        b = a.at(b"b.other")
+        given = a.get(target_at(location(b.get("/app/")), "app.example.com"), CROSS)
+        b.get(target_at(location(given), "b.other"), CROSS)
+        return a, b
+
+    @pytest.mark.parametrize(("rd", "shown"), [("?rd=/public/bye", "/public/bye"), ("", None)])
+    def test_the_browser_comes_back_by_public_url(self, rd: str, shown: str | None) -> None:
+        a, b = self.two()
+
+        asked = sign_out(b, f"/oauth2/sign_out{rd}")
+        told = logout_query(asked)
+        assert told["post_logout_redirect_uri"] == "https://app.example.com/oauth2/sign_out/return"
+        assert not b.has_session
+        by = a.get(f"/oauth2/sign_out/return?state={told['state']}", CROSS)
+        assert not a.has_session
+        back = b.get(target_at(location(by), "b.other"), CROSS)
+
+        if shown is None:
+            assert page_of(back)[0] == "signed_out"
+        else:
+            assert location(back) == shown
+        assert b.cookies == {}
+
+    def test_a_host_that_shares_the_cookie_too(self) -> None:
+        browser = signed_in(hosts=HOSTS, cookie=SHARED)
+        app1 = replace(browser, host=b"app1.example.com")
+
+        told = logout_query(sign_out(app1, "/oauth2/sign_out?rd=/bye"))
+        by = browser.get(f"/oauth2/sign_out/return?state={told['state']}", CROSS)
+        back = app1.get(target_at(location(by), "app1.example.com"), CROSS)
+
+        assert location(back) == "/bye"
+
+    def test_somebody_elses_state_only_leads_to_the_page_that_says_it_is_done(self) -> None:
+        """S62: a state leads to hosts of the site alone; where to from there is in the browser that asked."""
+        a, b = self.two()
+        told = logout_query(sign_out(b, "/oauth2/sign_out?rd=/public/bye"))
+        stranger = a.at(b"app.example.com")
+
+        by = stranger.get(f"/oauth2/sign_out/return?state={told['state']}", CROSS)
+        back = stranger.at(b"b.other").get(target_at(location(by), "b.other"), CROSS)
+
+        assert page_of(back)[0] == "signed_out"
+
+    @pytest.mark.parametrize("hosts", [{"app.example.com"}, {"app.example.com", "b.other:8443"}])
+    def test_a_host_that_is_gone_is_not_gone_to(self, hosts: set[str]) -> None:
+        a, b = self.two()
+        told = logout_query(sign_out(b))
+        changed = replace(a.world.sites[0], hosts=frozenset(hosts))
+        a.world.runtime = replace(a.world.runtime, sites=(changed,))
+
+        assert page_of(a.get(f"/oauth2/sign_out/return?state={told['state']}", CROSS))[0] == "signed_out"
+
+    def test_a_session_that_goes_on_at_public_url_keeps_its_cookie(self) -> None:
+        """Somebody has signed in there anew meanwhile."""
+        a, b = self.two()
+        told = logout_query(sign_out(b))
+        a.log_in()
+
+        a.get(f"/oauth2/sign_out/return?state={told['state']}", CROSS)
+
+        assert is_signed_in(a)
+
+
+class TestStandingIn:
+    """`compat: oauth2-proxy`: there a plain GET signs out. Here it does if it comes from the site."""
+
+    def signed_in(self, **changes: Any) -> Browser:
+        browser = signed_in(**changes)
+        browser.world.runtime = replace(browser.world.runtime, compat="oauth2-proxy")
+        return browser
+
+    def ask(self, browser: Browser, target: str, *pairs: tuple[bytes, bytes]) -> Respond:
+        respond = browser.send(b"GET", target, ((b"Accept", b"text/html"), *pairs))
+        assert isinstance(respond, Respond)
+        return respond
+
+    @pytest.mark.parametrize(
+        "pairs",
+        [
+            ((b"Sec-Fetch-Site", b"same-origin"),),
+            ((b"Sec-Fetch-Site", b"same-site"),),
+            ((b"Sec-Fetch-Site", b"none"),),
+            ((b"Referer", b"https://app.example.com/app/x"),),
+            ((b"Referer", b"https://app1.example.com/app/x"),),
+            ((b"Origin", b"https://app.example.com"),),
+        ],
+    )
+    def test_a_link_of_the_site_signs_out(self, pairs: tuple[tuple[bytes, bytes], ...]) -> None:
+        browser = self.signed_in(hosts=HOSTS)
+
+        respond = self.ask(browser, "/oauth2/sign_out?rd=/public/bye", *pairs)
+
+        assert location(respond).startswith("https://id.example.com/logout?")
+        assert not is_signed_in(browser)
+
+    @pytest.mark.parametrize(
+        "pairs",
+        [
+            (),
+            ((b"Sec-Fetch-Site", b"cross-site"),),
+            ((b"Sec-Fetch-Site", b"cross-site"), (b"Referer", b"https://app.example.com/")),
+            ((b"Sec-Fetch-Site", b"same-origin"), (b"Sec-Fetch-Site", b"cross-site")),
+            ((b"Referer", b"https://evil.example/app.example.com"),),
+            ((b"Referer", b"https://app.example.com.evil.example/"),),
+            ((b"Referer", b"http://app.example.com/"),),
+            ((b"Referer", b""),),
+            ((b"Origin", b"null"),),
+            ((b"Origin", b"https://evil.example"), (b"Referer", b"https://app.example.com/")),
+            # Fetched ahead, in case somebody clicks.
+            ((b"Sec-Fetch-Site", b"same-origin"), (b"Sec-Purpose", b"prefetch;prerender")),
+        ],
+    )
+    def test_a_link_of_anybody_else_asks(self, pairs: tuple[tuple[bytes, bytes], ...]) -> None:
+        """S39: nobody is signed out from afar."""
+        browser = self.signed_in()
+
+        assert page_of(self.ask(browser, "/oauth2/sign_out", *pairs))[0] == "sign_out_confirm"
+        assert is_signed_in(browser)
+
+    def test_it_asks_where_we_do_not_stand_in(self) -> None:
+        browser = signed_in()
+
+        respond = self.ask(browser, "/oauth2/sign_out", (b"Sec-Fetch-Site", b"same-origin"))
+
+        assert page_of(respond)[0] == "sign_out_confirm"
+
+    def test_who_is_not_signed_in_goes_where_they_want(self) -> None:
+        browser = self.signed_in()
+        browser.cookies.clear()
+        same = (b"Sec-Fetch-Site", b"same-origin")
+
+        assert location(self.ask(browser, "/oauth2/sign_out?rd=/bye", same)) == "/bye"
+        assert page_of(self.ask(browser, "/oauth2/sign_out", same))[0] == "signed_out"
+        assert location(self.ask(browser, "/oauth2/sign_out?rd=https://evil.example/", same)) == "/"
