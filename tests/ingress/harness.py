@@ -51,13 +51,16 @@ class Ingress:
     """One ingress, as its tests see it. A subclass says how it is started.
 
     `limits` names what it cannot carry, each with a sentence that its page docs/ingress/<page>.md holds word
-    by word. `settings` are changes to config/ingress/doorward.yaml.
+    by word. `resolves` are targets that it makes plain itself before anybody is asked, and to what: so nobody
+    is told one thing and sent another. `settings` are changes to config/ingress/doorward.yaml, with the ports
+    as they are written there.
     """
 
     name: ClassVar[str]
     part: ClassVar[str]
     page: ClassVar[str] = ""
     limits: ClassVar[Mapping[Limit, str]] = {}
+    resolves: ClassVar[Mapping[str, str]] = {}
     settings: ClassVar[Mapping[str, Any]] = {}
 
     def start(self, world: World) -> AbstractContextManager[object]:
@@ -126,6 +129,10 @@ class World:
         for old, new in replaced.items():
             assert old in text, f"{name} does not hold {old}"
             text = text.replace(old, str(new))
+        return self.with_ports(text)
+
+    def with_ports(self, text: str) -> str:
+        """Return `text` with the ports of this world in the place of the recipes'."""
         return re.sub(r"\b(8000|4180|4181|3000|9000)\b", lambda found: str(self.ports[int(found[0])]), text)
 
     def write_config(self, name: str, **replaced: object) -> Path:
@@ -219,7 +226,7 @@ def _settings(world: World) -> dict[str, Any]:
         "session": {"keys": [new_key()]},
         # One process, which a test can stop.
         "workers": 1,
-        **world.ingress.settings,
+        **yaml.safe_load(world.with_ports(yaml.safe_dump(dict(world.ingress.settings)))),
     }
 
 

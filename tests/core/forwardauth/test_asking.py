@@ -476,6 +476,12 @@ class TestCompat:
         asked = world(compat="oauth2-proxy")
         assert self.asked(asked, self.URI, self.REAL, cookie=asked.cookie()).response.status == 202
 
+    def test_envoy_is_told_200_all_the_same(self) -> None:
+        """It takes any other status for a denial, and is not told what another ingress was."""
+        asked = world(compat="oauth2-proxy")
+        for dialect, status in (("traefik", 202), ("envoy", 200), ("traefik", 202), ("envoy", 200)):
+            assert ask(dialect, asked, cookie=asked.cookie()).response.status == status
+
     def test_nobody_gets_a_401_whoever_asks(self) -> None:
         answer = self.asked(world(compat="oauth2-proxy"), self.URI, self.REAL, *HTML, *NAVIGATE)
         assert answer.response.status == 401
