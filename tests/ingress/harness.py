@@ -169,9 +169,12 @@ class World:
         *,
         person: Agent | None = None,
         headers: Mapping[str, str] | None = None,
+        source: str = "127.0.0.1",
     ) -> RawAnswer:
-        """Send a target and fields exactly as they are."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
+        """Send a target and fields exactly as they are, from the loopback address `source`."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=_SECONDS, source_address=(source, 0)
+        )
         cookie = {} if person is None else {"Cookie": person.cookie_header(self.url)}
         with contextlib.closing(connection):
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)

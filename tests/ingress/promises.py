@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["IngressPromises"]
 
 FORGED = "mallory"
+# No address of an ingress, as config/ingress/doorward.yaml has them.
+CLIENT = "127.0.0.2"
 # Random, so that no compression helps; many enough for several cookies.
 SIXTY = [secrets.token_hex(40) for _ in range(60)]
 FOUR_HUNDRED = [f"department-{number:03}-{secrets.token_hex(8)}" for number in range(400)]
@@ -70,6 +73,7 @@ DISGUISED = (
     "/%61dmin/x",
     "/admin;y=1/x",
     "/public/%2e%2e%2fadmin/x?/public/x",
+    "http://app.localhost/admin/x",
 )
 OWN = (
     "/oauth2/auth",
@@ -294,6 +298,19 @@ class IngressPromises:
         assert forged.status in {400, 401, 403}
         assert world.application.received == []
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+    def test_nobody_can_say_where_he_comes_from(self, world: World) -> None:
+        """S48: Doorward is told the address that the ingress saw; rules may name it."""
+        claimed = "203.0.113.9"
+        invented = dict.fromkeys(
+            ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Envoy-External-Address"), claimed
+        )
+
+        world.raw("/from-elsewhere", headers={**invented, "Forwarded": f"for={claimed}"}, source=CLIENT)
+
+        assert world.doorward.request_line(client=CLIENT)
+        assert claimed not in {line.get("client") for line in world.doorward.log_lines("request")}
+
     @pytest.mark.parametrize("target", DISGUISED)
     def test_a_path_in_disguise_opens_nothing(self, world: World, target: str) -> None:
         """S57: a prefix rule that sees the raw path opens /admin to /public/../admin."""
@@ -306,6 +323,16 @@ class IngressPromises:
             assert {received.target for received in world.application.received} == {plain}
             return
         assert all(answer.status in {400, 401, 403, 404} for answer in answers), answers
+        assert world.application.received == []
+
+    def test_a_target_with_another_host_reaches_nothing(self, world: World) -> None:
+        """S49: whatever the ingress says to a host that it does not know."""
+        person = world.signed_in()
+        world.application.forget()
+
+        for target in ("http://evil.example/public/x", "http://evil.example/x"):
+            world.raw(target, person=person)
+
         assert world.application.received == []
 
     @pytest.mark.parametrize("target", OWN)
