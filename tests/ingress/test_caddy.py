@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -26,9 +25,14 @@ class Caddy(Ingress):
     part = "caddy"
     replaced: ClassVar[Mapping[str, str]] = {}
 
+    def text(self, world: World) -> str:
+        """Return the Caddyfile."""
+        return world.config("Caddyfile", **self.replaced)
+
     @contextlib.contextmanager
     def start(self, world: World) -> Iterator[None]:
-        config = world.write_config("Caddyfile", **self.replaced)
+        config = world.folder / "Caddyfile"
+        config.write_text(self.text(world), "utf-8")
         folder = str(world.folder)
         environment = {
             **os.environ,
@@ -38,14 +42,7 @@ class Caddy(Ingress):
             "CADDY_ADMIN": f"127.0.0.1:{world.ingress_admin_port}",
             "FORWARD_AUTH_SECRET": SECRET,
         }
-        command: list[str | Path] = [
-            require_part("caddy"),
-            "run",
-            "--adapter",
-            "caddyfile",
-            "--config",
-            config,
-        ]
+        command = [str(require_part("caddy")), "run", "--adapter=caddyfile", f"--config={config}"]
         with running(command, log=world.folder / "caddy.log", env=environment) as process:
             wait_for_port(world.port, process)
             yield

@@ -94,10 +94,10 @@ class Asks:
     def _read(self, target: bytes) -> Ask | None:
         path, _, query = target.partition(b"?")
         if path in self.starts:
-            return Ask(self._detecting, _narrowing(query))
+            return Ask(self._detecting, _narrowing(query, is_strict=self._detecting is None))
         start, _, name = path.rpartition(b"/")
         dialect = BY_NAME.get(name.decode("latin-1")) if start in self.starts else None
-        return None if dialect is None else Ask(dialect, _narrowing(query))
+        return None if dialect is None else Ask(dialect, _narrowing(query, is_strict=True))
 
 
 def detect(names: Collection[bytes]) -> Dialect:
@@ -114,14 +114,20 @@ def detect(names: Collection[bytes]) -> Dialect:
     return fitting[0]
 
 
-def _narrowing(query: bytes) -> Condition | None:
-    """Return what a query adds to the rules, None for nothing. Raises BadRequest."""
+def _narrowing(query: bytes, *, is_strict: bool) -> Condition | None:
+    """Return what a query adds to the rules, None for nothing. Raises BadRequest.
+
+    Not `is_strict`: names that only resemble ours are none of them. oauth2-proxy's recipe for Caddy makes the
+    query of the original request the question's own.
+    """
     conditions: list[Condition] = []
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if not name.startswith("allowed"):
             continue
         make = _NARROWING.get(name)
         if make is None:
+            if not is_strict:
+                continue
             raise BadRequest("invalid_request", f"{name[:64]!r} is none of {', '.join(_NARROWING)}")
         try:
             conditions.append(make(tuple(part for part in value.split(",") if part)))
