@@ -135,7 +135,7 @@ def directives(more: Mapping[str, str]) -> str:
         always="always" if said["auth-always-set-cookie"] == "true" else "",
         headers=headers,
         auth_snippet=more.get("auth-snippet", ""),
-        snippet=more.get("configuration-snippet", ""),
+        snippet=more.get("configuration-snippet", "").replace("app[.]example[.]com", HOST),
         pages="".join(PAGE.format(path=path, buffer=own["proxy-buffer-size"]) for path in paths),
     )
 
@@ -303,6 +303,15 @@ class TestSnippets:
         assert len(after) == len(before) > 1
         assert not after & before
         assert person.fetch(world.url + "/once-more").status == 200
+
+    def test_two_hosts_in_one_request_are_refused(self, world: World, script: ScriptedProvider) -> None:
+        """S49: nginx serves the target's and tells Doorward of the other one."""
+        person = world.signed_in()
+        world.application.forget()
+
+        assert world.raw("http://evil.example/x", person=person).status == 400
+        assert world.raw("/x", headers={"Host": "evil.example"}).status == 400
+        assert world.application.received == []
 
 
 def test_its_page_names_annotations_that_are_there() -> None:
