@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.blackbox.scripted import ScriptedProvider
 from tests.ingress.harness import IDENTITY, Ingress, World, folded
 from tests.ingress.promises import IngressPromises
 from tests.parts import require_part
@@ -16,6 +17,7 @@ from tests.processes import running, wait_for_port
 
 SECRET = "caddy-and-doorward-know-this"
 FORGED = "mallory"
+_OTHER = ("Authorization", "Username", "Email")
 
 
 class Caddy(Ingress):
@@ -115,17 +117,27 @@ class TestCaddy(IngressPromises):
         assert folded(world.application.last("/x"), "X-Auth-Request-User") == ["ann"]
 
 
-class TestCaddyWithASecret:
-    """S75: with the line for `forward_auth.secret`."""
+class TestCaddyChanged:
+    """The changes that its page describes: a secret, and other identity fields."""
 
-    class WithSecret(Caddy):
-        replaced: ClassVar[Mapping[str, str]] = {"# header_up X-Doorward": "header_up X-Doorward"}
-        settings: ClassVar[Mapping[str, Any]] = {"forward_auth": {"secret": SECRET}}
+    class Changed(Caddy):
+        replaced: ClassVar[Mapping[str, str]] = {
+            "# header_up X-Doorward": "header_up X-Doorward",
+            "request_header -X-Auth-Request-*": "\n".join(f"request_header -{name}" for name in _OTHER),
+            "X-Auth-Request-User": "Authorization",
+            "X-Auth-Request-Email": "Username",
+            "X-Auth-Request-Groups": "Email",
+        }
+        settings: ClassVar[Mapping[str, Any]] = {
+            "forward_auth": {"secret": SECRET},
+            "headers": "authorization-username-email",
+        }
 
-    ingress = WithSecret()
+    ingress = Changed()
     pytestmark = pytest.mark.slow
 
-    def test_caddy_may_ask_and_the_application_never_sees_the_secret(self, world: World, script: Any) -> None:
+    def test_the_application_never_sees_the_secret(self, world: World, script: ScriptedProvider) -> None:
+        """S75: which Caddy alone can tell Doorward."""
         person = world.signed_in()
         headers = {"X-Doorward-Secret": "guessed", "Connection": "X-Doorward-Secret"}
 
@@ -134,3 +146,19 @@ class TestCaddyWithASecret:
         received = world.application.last("/x")
         assert folded(received, "X-Doorward-Secret") == []
         assert SECRET not in str(received.headers)
+
+    def test_the_application_gets_authorization_username_and_email(
+        self, world: World, script: ScriptedProvider
+    ) -> None:
+        """S44, T6: and nothing of what a browser says under these names, on a public path either."""
+        person = world.signed_in()
+        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
+
+        assert world.raw("/mine", person=person, headers=forged).status == 200
+        assert world.raw("/public/mine", headers=forged).status == 200
+
+        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
+        (token,) = mine.values("Authorization")
+        assert token.startswith("Bearer ey")
+        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
+        assert [public.values(name) for name in forged] == [[], [], []]

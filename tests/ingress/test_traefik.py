@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sidecar.core.sessioncookie import MAX_CHUNKS
+from tests.blackbox.scripted import ScriptedProvider
 from tests.blackbox.waiting import wait_until
 from tests.ingress.harness import CONFIG, HOST, Ingress, World, folded
 from tests.ingress.promises import IngressPromises
@@ -116,7 +117,9 @@ class TestTraefikWithASpoiltEntryPoint:
     pytestmark = pytest.mark.slow
 
     @pytest.mark.parametrize("sign", list("_.~!"))
-    def test_the_middleware_removes_the_names_by_itself(self, world: World, script: Any, sign: str) -> None:
+    def test_the_middleware_removes_the_names_by_itself(
+        self, world: World, script: ScriptedProvider, sign: str
+    ) -> None:
         """S41."""
         person = world.signed_in()
 
@@ -127,7 +130,7 @@ class TestTraefikWithASpoiltEntryPoint:
             received = world.application.last(path)
             assert [value for value in folded(received, "X-Auth-Request-User") if value] == users
 
-    def test_a_clients_own_uri_decides_nothing(self, world: World, script: Any) -> None:
+    def test_a_clients_own_uri_decides_nothing(self, world: World, script: ScriptedProvider) -> None:
         """S48, S50: though trustForwardHeader is set."""
         world.application.forget()
         told = {"X-Forwarded-Uri": "/public/x", "X-Forwarded-Method": "OPTIONS"}
@@ -137,19 +140,25 @@ class TestTraefikWithASpoiltEntryPoint:
         assert world.application.received == []
 
 
-class TestTraefikWithASecret:
-    """S75: with the lines for `forward_auth.secret` in the chain."""
+class TestTraefikChanged:
+    """The changes that its page describes: a secret, and other identity fields."""
 
-    class WithSecret(Traefik):
-        replaced: ClassVar[Mapping[str, str]] = _SECRET_LINES
-        settings: ClassVar[Mapping[str, Any]] = {"forward_auth": {"secret": SECRET}}
+    class Changed(Traefik):
+        replaced: ClassVar[Mapping[str, str]] = {
+            **_SECRET_LINES,
+            "- X-Auth-Request-User\n": "- Authorization\n",
+            "- X-Auth-Request-Email\n": "- Username\n",
+            "- X-Auth-Request-Groups\n": "- Email\n",
+        }
+        settings: ClassVar[Mapping[str, Any]] = {
+            "forward_auth": {"secret": SECRET},
+            "headers": "authorization-username-email",
+        }
 
-    ingress = WithSecret()
+    ingress = Changed()
     pytestmark = pytest.mark.slow
 
-    def test_traefik_may_ask_and_the_application_never_sees_the_secret(
-        self, world: World, script: Any
-    ) -> None:
+    def test_the_application_never_sees_the_secret(self, world: World, script: ScriptedProvider) -> None:
         person = world.signed_in()
         headers = {"X-Doorward-Secret": "guessed", "Connection": "X-Doorward-Secret"}
 
@@ -158,6 +167,22 @@ class TestTraefikWithASecret:
         received = world.application.last("/x")
         assert folded(received, "X-Doorward-Secret") == []
         assert SECRET not in str(received.headers)
+
+    def test_the_application_gets_authorization_username_and_email(
+        self, world: World, script: ScriptedProvider
+    ) -> None:
+        """S44, T6: and nothing of what a browser says under these names, on a public path either."""
+        person = world.signed_in()
+        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
+
+        assert world.raw("/mine", person=person, headers=forged).status == 200
+        assert world.raw("/public/mine", headers=forged).status == 200
+
+        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
+        (token,) = mine.values("Authorization")
+        assert token.startswith("Bearer ey")
+        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
+        assert [value for name in forged for value in public.values(name) if value] == []
 
     def test_who_does_not_know_it_may_not(self, world: World) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", world.ports[4180], timeout=10.0)
