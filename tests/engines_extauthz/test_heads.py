@@ -75,6 +75,18 @@ class TestWhatIsTold:
         assert b"guess" not in {value for _, value in build(request).headers}
         assert (b"X-Doorward-Secret", b"real") in build(request, b"real").headers
 
+    def test_the_secret_may_be_a_context_extension(self) -> None:
+        """As Envoy Gateway sends it; beside one in the call there are two, and the core takes neither."""
+        request = request_about()
+        request.attributes.context_extensions["x-doorward-secret"] = "real"
+        request.attributes.context_extensions["other"] = "x"
+
+        assert [value for name, value in build(request).headers if name == b"X-Doorward-Secret"] == [b"real"]
+        assert build(request, b"guess").headers[-2:] == [
+            (b"X-Doorward-Secret", b"guess"),
+            (b"X-Doorward-Secret", b"real"),
+        ]
+
 
 class TestWhatIsNoRequest:
     def test_no_attributes(self) -> None:

@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.blackbox.refreshing import sign_in_with_due_refresh
 from tests.blackbox.scripted import ScriptedProvider
+from tests.blackbox.websocket import open_websocket
 from tests.ingress.harness import HOST, IDENTITY, Ingress, World, folded
 from tests.ingress.promises import FORGED, SIXTY, IngressPromises
 from tests.parts import require_part
@@ -240,6 +242,62 @@ class _WithSecretGrpc(_WithSecret):
         "# initial_metadata: ": "initial_metadata: ",
         'value: "..."': f'value: "{SECRET}"',
     }
+
+
+class _LikeEnvoyGateway(EnvoyGrpc):
+    """What Envoy Gateway 1.9 makes of config/ingress/envoy-gateway.yaml, as far as it is told Doorward."""
+
+    settings: ClassVar[Mapping[str, Any]] = {"forward_auth": {"grpc": GRPC["grpc"], "secret": SECRET}}
+    replaced: ClassVar[Mapping[str, str]] = {
+        "encode_raw_headers: true": "encode_raw_headers: false",
+        "route: {cluster: application, timeout: 0s}": (
+            "route: {cluster: application, timeout: 0s}\n"
+            "                          typed_per_filter_config:\n"
+            "                            envoy.filters.http.ext_authz:\n"
+            '                              "@type": type.googleapis.com/'
+            "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute\n"
+            "                              check_settings: {context_extensions: "
+            f"{{x-doorward-secret: {SECRET}}}}}"
+        ),
+    }
+
+    def text(self, world: World) -> str:
+        return world.config(self.file, **self.replaced)
+
+
+@pytest.mark.slow
+class TestAsEnvoyGateway:
+    """Fields joined by Envoy, and the secret as a context extension."""
+
+    ingress: ClassVar[Ingress] = _LikeEnvoyGateway()
+
+    @pytest.fixture(autouse=True)
+    def _fresh(self, world: World, script: ScriptedProvider) -> None:
+        world.application.forget()
+
+    def test_somebody_with_sixty_groups_comes_through(self, world: World) -> None:
+        person = world.signed_in(groups=SIXTY)
+
+        assert world.raw("/x", person=person).status == 200
+        assert world.application.last("/x").values("X-Auth-Request-Groups") == [",".join(SIXTY)]
+
+    def test_a_socket_of_another_origin_is_refused(self, world: World) -> None:
+        """S39."""
+        cookie = world.signed_in().cookie_header(world.url)
+        with open_websocket(world.url + "/ws/echo", cookie=cookie) as socket:
+            socket.send("hello")
+            assert socket.recv(timeout=10) == "hello"
+
+        with pytest.raises(InvalidStatus):
+            open_websocket(world.url + "/ws/echo", cookie=cookie, origin="http://evil.localhost").close()
+
+    def test_only_who_knows_the_secret_may_ask(self, world: World) -> None:
+        """S75."""
+        cookie = {"cookie": world.signed_in().cookie_header(world.url)}
+
+        told = _ask(world, "/x", {**cookie, "x-doorward-secret": SECRET})
+
+        assert (told.status.code, told.denied_response.status.code) == (7, 403)
 
 
 class _Changed:

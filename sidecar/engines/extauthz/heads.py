@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Heads", "peer_address"]
 
 SECRET: Final = b"x-doorward-secret"
-"""What the caller proves itself by: a field of the call, never one of the request that is asked about."""
+"""What the caller proves itself by: a field of the call, or a context extension, which Envoy's configuration
+writes. Never a field of the request that is asked about, which a browser writes."""
 
 # The body is not sent along, so neither is how it was framed.
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"te", b"trailer", b"expect"})
@@ -65,6 +66,7 @@ class Heads:
             if lower not in names and value:
                 fields.append((name, value))
         fields.extend((b"X-Doorward-Secret", secret) for secret in secrets)
+        fields.extend(_extension(attributes))
         headers = self._read(http.method.encode(), self._path + target, fields)
         parser = self._parser
         return RequestHead(parser.method, parser.target, headers, peer, request_id, is_tls)
@@ -102,6 +104,12 @@ def _fields(http: AttributeContext.HttpRequest) -> Iterator[HeaderPair]:
         return
     for name, value in http.headers.items():
         yield name.encode(), value.encode()
+
+
+def _extension(attributes: AttributeContext) -> list[HeaderPair]:
+    extensions = attributes.context_extensions
+    name = SECRET.decode("ascii")
+    return [(b"X-Doorward-Secret", extensions[name].encode())] if name in extensions else []
 
 
 def _check_pseudo_fields(told: list[HeaderPair], *, host: bytes, target: bytes, method: bytes) -> None:
