@@ -136,6 +136,50 @@ def explain(  # noqa: PLR0917  called by typer, by name
 
 
 @app.command()
+def doctor(  # noqa: PLR0917  called by typer, by name
+    ingress: Annotated[str, typer.Option(metavar="URL", help="What people type: https://app.example.com")],
+    path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A path that needs a session; the URL's own without.")
+    ] = None,
+    public_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A path that is open to anyone, to trick with.")
+    ] = None,
+    echo: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A page of the application that shows its headers.")
+    ] = None,
+    cookie: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The Cookie header of somebody signed in; sent, never printed."),
+    ] = None,
+    prefix: Annotated[str, typer.Option(metavar="PATH", help="Where Doorward's own pages are.")] = "/oauth2",
+    kind: Annotated[
+        Literal["nginx", "ingress-nginx", "traefik", "caddy", "envoy", "haproxy"] | None,
+        typer.Option(help="Which ingress it is, to print how to mend this one."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002  a switch
+) -> NoReturn:
+    """Send probes through a live ingress and say what gets through.
+
+    Some fifty requests that change nothing: spoofed headers, tricks with paths and methods, upgrades. Exit
+    status 0 when nothing is open, 1 when something is, 2 when nothing can be said.
+    """
+    from sidecar.cli.doctor import Order
+    from sidecar.cli.doctor import doctor as examine
+
+    order = Order(
+        url=ingress,
+        path=path,
+        public_path=public_path,
+        echo=echo,
+        cookie=cookie,
+        prefix=prefix,
+        kind=kind,
+        as_json=as_json,
+    )
+    sys.exit(examine(order))
+
+
+@app.command()
 def netfilter(
     port: Annotated[
         list[int], typer.Option(metavar="PORT", help="A port of the application; may be repeated.")

@@ -37,19 +37,25 @@ class HAProxy(Ingress):
         """Change the script: texts by what stands for them in it."""
         self._changes = changes
 
+    def text(self, world: World) -> str:
+        """Return the configuration."""
+        return world.config("haproxy.cfg", **{_SCRIPT: world.folder / "doorward.lua"})
+
     @contextlib.contextmanager
     def start(self, world: World) -> Iterator[None]:
         """Run HAProxy with its file and its script."""
-        file = _write_files(world, world.config("doorward.lua", **self._changes))
+        file = _write_files(world, self.text(world), world.config("doorward.lua", **self._changes))
         log = world.folder / "haproxy.log"
         with running([require_part("haproxy"), "-db", "-f", file], log=log) as process:
             wait_for_port(world.port, process)
             yield
 
 
-def _write_files(world: World, script: str) -> Path:
+def _write_files(world: World, text: str, script: str) -> Path:
     (world.folder / "doorward.lua").write_text(script, encoding="utf-8")
-    return world.write_config("haproxy.cfg", **{_SCRIPT: world.folder / "doorward.lua"})
+    file = world.folder / "haproxy.cfg"
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 class TestHAProxy(IngressPromises):
@@ -251,8 +257,8 @@ def test_the_target_is_the_same_for_the_application_and_for_doorward(asking: Wor
     ids=["its client", "before", "after", "the status", "the identity"],
 )
 def test_a_script_that_breaks_opens_nothing(asking: World, tmp_path: Path, whole: str, broken: str) -> None:
-    script = asking.config("doorward.lua", **{whole: broken})
-    with _second(asking, tmp_path, script) as world:
+    world = _twin(asking, tmp_path)
+    with HAProxy(**{whole: broken}).start(world):
         assert world.raw("/yes").status == 503
     assert asking.application.received == []
 
@@ -260,7 +266,7 @@ def test_a_script_that_breaks_opens_nothing(asking: World, tmp_path: Path, whole
 @pytest.mark.parametrize("script", ["this is no Lua", "-- an empty file\n"], ids=["no Lua", "no action"])
 def test_haproxy_does_not_start_without_the_action(asking: World, tmp_path: Path, script: str) -> None:
     world = _twin(asking, tmp_path)
-    file = _write_files(world, script)
+    file = _write_files(world, HAProxy().text(world), script)
 
     found = subprocess.run(
         [str(require_part("haproxy")), "-c", "-f", str(file)],
@@ -281,14 +287,3 @@ def _twin(world: World, folder: Path) -> World:
         application=world.application,
         _doorward_port=world.ports[4180],
     )
-
-
-@contextlib.contextmanager
-def _second(world: World, folder: Path, script: str) -> Iterator[World]:
-    """Run a HAProxy like that of `world` with another script, until the block ends."""
-    twin = _twin(world, folder)
-    file = _write_files(twin, script)
-    log = folder / "haproxy.log"
-    with running([require_part("haproxy"), "-db", "-f", file], log=log) as process:
-        wait_for_port(twin.port, process)
-        yield twin
