@@ -150,7 +150,7 @@ class TestCaddyChanged:
     def test_the_application_gets_authorization_username_and_email(
         self, world: World, script: ScriptedProvider
     ) -> None:
-        """S44, T6: and nothing of what a browser says under these names, on a public path either."""
+        """S44: and nothing of what a browser says under these names, on a public path either."""
         person = world.signed_in()
         forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
 
