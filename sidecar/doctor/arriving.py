@@ -155,7 +155,7 @@ async def _place(window: _Window) -> AsyncIterator[Finding]:
     came, verdict = _not_taken(answer) or (
         (f"arrive as they were: {', '.join(kept)}", Verdict.OPEN) if kept else ("replaced", Verdict.OK)
     )
-    yield _finding("forwarded", "a made-up client", ", ".join(_PLACE), came, verdict)
+    yield _finding("client", "a made-up client", ", ".join(_PLACE), came, verdict)
 
 
 async def _rerouting(window: _Window) -> AsyncIterator[Finding]:

@@ -61,6 +61,14 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
         "envoy": "use_remote_address: true, and path_prefix: /oauth2/auth/envoy",
         "haproxy": "http-request del-header ^(x-forwarded|x-original)- -m reg, before lua.doorward",
     },
+    "client": {
+        "nginx": "proxy_set_header X-Forwarded-For $remote_addr; X-Real-IP too; X-Forwarded-Host $http_host;",
+        "ingress-nginx": "use-forwarded-headers: false",
+        "traefik": "no forwardedHeaders.insecure on the entry point; trustedIPs of proxies in front alone",
+        "caddy": "request_header -X-Real-Ip; trusted_proxies of proxies in front alone",
+        "envoy": "use_remote_address: true; request_headers_to_remove: [x-real-ip, x-forwarded-host]",
+        "haproxy": "http-request set-header X-Forwarded-For %[src], after del-header of the others",
+    },
     "path": {
         "nginx": "auth_request in `location /`, none without it; X-Original-URI $request_uri, not $uri",
         "ingress-nginx": "one Ingress with auth-url for the whole host; let Doorward's rules open paths",
@@ -98,9 +106,10 @@ _MENDS["rerouting"] = {
 
 
 def guess_ingress(answer: Answer) -> str | None:
-    """Return which ingress says that it is one, by the field Server of its own answers."""
-    product = answer.value("server").lower().partition("/")[0].strip()
-    return _BY_SERVER.get(product)
+    """Return which ingress says that it is one, in the field Server, or in Via as Caddy does."""
+    server = answer.value("server").lower().partition("/")[0].strip()
+    via = answer.value("via").lower().split(" ")[-1]
+    return _BY_SERVER.get(server) or _BY_SERVER.get(via)
 
 
 def mend(group: str, ingress: str | None) -> list[tuple[str, str]]:

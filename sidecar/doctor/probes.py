@@ -186,7 +186,8 @@ def _paths(about: Surroundings) -> Iterator[Probe]:
         "out of it, all encoded": f"{decoy}{'%2f..' * depth}%2f{rest}",
         "out of it, a parameter": f"{decoy}{'/..;' * depth}{path}",
         "out of it, a backslash": f"{decoy}{'/..' * (depth - 1)}/..%5c{rest}",
-        "out of it, two slashes": f"{decoy}/{'/..' * depth}{path}",
+        # One more than the path is deep: an empty segment is one that dots take away (RFC 3986 §5.2.4).
+        "out of it, two slashes": f"{decoy}/{'/..' * (depth + 1)}{path}",
         "out of it, encoded twice": f"{decoy}{'/%252e%252e' * depth}{path}",
     }
     if rest[:1].isalnum():

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.doctor.patients import HAProxyPatient, NginxPatient, Surgery
+from tests.ingress.harness import Ingress
+from tests.ingress.test_caddy import Caddy
+from tests.ingress.test_envoy import Envoy
+from tests.ingress.test_traefik import Traefik
 
 _ASKS = r"http-request lua\.doorward http"
 _DEL_SIGNS = r" +http-request del-header \[\^a-z0-9-\] -m reg\n"
@@ -20,14 +24,21 @@ def test_haproxy_as_it_is_has_nothing_open_and_nothing_unseen(surgery: Surgery) 
     assert len(found.rows("ok")) > 50
 
 
-def test_nginx_as_it_is_has_nothing_open(surgery: Surgery) -> None:
-    """It leaves the headers of other products to whoever believes them, and the doctor names those."""
-    found = surgery.examine(NginxPatient())
+@pytest.mark.parametrize(
+    ("patient", "kind"),
+    [(NginxPatient(), "nginx"), (Caddy(), "caddy"), (Traefik(), None), (Envoy(), "envoy")],
+    ids=["nginx", "caddy", "traefik", "envoy"],
+)
+def test_the_others_as_they_are_have_nothing_open(
+    surgery: Surgery, patient: Ingress, kind: str | None
+) -> None:
+    """They leave the headers of other products to whoever believes them, and the doctor names those."""
+    found = surgery.examine(patient)
 
     assert found.code == 0
     assert found.rows("open") == []
     assert all("unless the application believes them" in came for _, came in found.rows("unknown"))
-    assert found.document["ingress"] == "nginx"
+    assert found.document["ingress"] == kind
 
 
 @pytest.mark.parametrize("patient", [HAProxyPatient(), NginxPatient()], ids=["haproxy", "nginx"])

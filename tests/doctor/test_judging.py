@@ -90,6 +90,7 @@ def test_what_came_back_is_told_without_a_query() -> None:
 )
 def test_an_ingress_is_known_by_its_own_word(server: str, ingress: str | None) -> None:
     assert guess_ingress(_answer(401, server=server)) == ingress
+    assert guess_ingress(_answer(401, via="1.1 Caddy", server="uvicorn")) == "caddy"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,7 @@ def test_an_ingress_is_known_by_its_own_word(server: str, ingress: str | None) -
         "identity",
         "connection",
         "forwarded",
+        "client",
         "method",
         "path",
         "endpoint",
