@@ -23,7 +23,7 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
     },
     "refusal": {
         "nginx": "error_page 401 403 = @doorward_answers; without a redirect for every 401",
-        "ingress-nginx": "the custom-http-errors and auth-signin lines of config/ingress/ingress-nginx.yaml",
+        "ingress-nginx": "auth-signin with cause=denied; its page has the snippet that lets 401 through",
         "traefik": "no errors middleware for 401; Traefik hands Doorward's answer on by itself",
         "caddy": "no handle_response for other statuses than 2xx",
         "envoy": "no local_reply_config for 401",
@@ -42,7 +42,7 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
         "ingress-nginx": "auth-response-headers: each X-Auth-Request-*; enable-underscores-in-headers: false",
         "traefik": "authResponseHeaders and authResponseHeadersRegex, aliasHeadersStrategy: delete",
         "caddy": "request_header -X-Auth-Request-*, then -*_* and -*.*, before they are set",
-        "envoy": "headers_with_underscores_action: REJECT_REQUEST; no allowed_..._to_append",
+        "envoy": "headers_with_underscores_action: DROP_HEADER; remove_on_match before ext_authz",
         "haproxy": "http-request del-header [^a-z0-9-] -m reg, then set-header (never add-header)",
     },
     "connection": {
@@ -50,7 +50,7 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
         "ingress-nginx": "nothing: it writes Connection anew",
         "traefik": "a release of Traefik that keeps what forwardAuth has set (3.7)",
         "caddy": "request_header @plain -Connection",
-        "envoy": "nothing: it writes Connection anew",
+        "envoy": "append_action: OVERWRITE_IF_EXISTS for connection, before ext_authz",
         "haproxy": "http-request del-header Connection unless is_upgrade has_key",
     },
     "forwarded": {
@@ -66,23 +66,23 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
         "ingress-nginx": "use-forwarded-headers: false",
         "traefik": "no forwardedHeaders.insecure on the entry point; trustedIPs of proxies in front alone",
         "caddy": "request_header -X-Real-Ip; trusted_proxies of proxies in front alone",
-        "envoy": "use_remote_address: true; request_headers_to_remove: [x-real-ip, x-forwarded-host]",
+        "envoy": "use_remote_address: true; remove_on_match for X-Real-IP and X-Forwarded-Host",
         "haproxy": "http-request set-header X-Forwarded-For %[src], after del-header of the others",
     },
     "path": {
         "nginx": "auth_request in `location /`, none without it; X-Original-URI $request_uri, not $uri",
-        "ingress-nginx": "one Ingress with auth-url for the whole host; let Doorward's rules open paths",
+        "ingress-nginx": "no Ingress without auth-url for a public prefix; let Doorward's rules open it",
         "traefik": "no router without the middleware for a public prefix; let Doorward's rules open it",
         "caddy": "no handle without `import doorward` for a public prefix; let Doorward's rules open it",
-        "envoy": "no route with ext_authz disabled; let Doorward's rules open paths",
+        "envoy": "normalize_path and merge_slashes: true; no public route with ext_authz disabled",
         "haproxy": "no http-request allow if { path_beg ... }; let Doorward's rules open paths",
     },
     "endpoint": {
         "nginx": "location /oauth2/auth { return 404; }, and internal; in `location = /oauth2/auth`",
-        "ingress-nginx": "a path /oauth2/auth that leads nowhere, as in config/ingress/ingress-nginx.yaml",
+        "ingress-nginx": "pathType: Exact for each page of Doorward's; no path for all of /oauth2/",
         "traefik": "the router doorward-asked with the middleware doorward-nobody",
         "caddy": "handle /oauth2/auth* { respond 404 } before handle /oauth2/*",
-        "envoy": "a route /oauth2/auth with direct_response 404 before /oauth2/",
+        "envoy": "direct_response: {status: 404} for the prefix /oauth2/auth, before /oauth2/",
         "haproxy": "http-request deny deny_status 404 if { path -m beg /oauth2/ } !is_doorward",
     },
     "upgrade": {
@@ -97,10 +97,10 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
 _MENDS["method"] = _MENDS["forwarded"]
 _MENDS["rerouting"] = {
     "nginx": 'proxy_set_header X-Original-URL ""; and so for each that is named',
-    "ingress-nginx": "proxy-set-headers with an empty value for each that is named",
+    "ingress-nginx": "nothing by annotation; proxy-set-headers of the ConfigMap empties each that is named",
     "traefik": 'customRequestHeaders: {X-Original-Url: ""} and so for each that is named',
     "caddy": "request_header -X-Original-Url, and so for each that is named",
-    "envoy": "request_headers_to_remove with each that is named",
+    "envoy": "remove_on_match with each that is named",
     "haproxy": "http-request del-header with each that is named",
 }
 

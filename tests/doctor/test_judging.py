@@ -8,6 +8,7 @@ from sidecar.doctor.findings import Verdict
 from sidecar.doctor.judging import Gate, came_words, judge_endpoint
 from sidecar.doctor.mends import INGRESSES, guess_ingress, mend
 from sidecar.doctor.wire import Answer
+from tests.ingress.harness import CONFIG
 
 
 def _answer(status: int, **headers: str) -> Answer:
@@ -93,23 +94,42 @@ def test_an_ingress_is_known_by_its_own_word(server: str, ingress: str | None) -
     assert guess_ingress(_answer(401, via="1.1 Caddy", server="uvicorn")) == "caddy"
 
 
-@pytest.mark.parametrize(
-    "group",
-    [
-        "gate",
-        "refusal",
-        "websocket",
-        "identity",
-        "connection",
-        "forwarded",
-        "client",
-        "method",
-        "path",
-        "endpoint",
-        "upgrade",
-        "rerouting",
-    ],
+GROUPS = (
+    "gate",
+    "refusal",
+    "websocket",
+    "identity",
+    "connection",
+    "forwarded",
+    "client",
+    "method",
+    "path",
+    "endpoint",
+    "upgrade",
+    "rerouting",
 )
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_each_group_has_a_mend_for_each_ingress(group: str) -> None:
     assert [name for name, _ in mend(group, None)] == list(INGRESSES)
     assert [name for name, _ in mend(group, "haproxy")] == ["haproxy"]
+
+
+_FILES = {
+    "nginx": ["nginx.conf"],
+    "ingress-nginx": ["ingress-nginx.yaml"],
+    "traefik": ["traefik.yaml", "traefik-dynamic.yaml"],
+    "caddy": ["Caddyfile"],
+    "envoy": ["envoy-http.yaml"],
+    "haproxy": ["haproxy.cfg"],
+}
+
+
+@pytest.mark.parametrize("ingress", INGRESSES)
+def test_a_mend_is_a_line_of_the_ingresss_file(ingress: str) -> None:
+    """By its first word; a mend that begins with "no" or "nothing" is about a line that is not there."""
+    text = "".join((CONFIG / name).read_text("utf-8") for name in _FILES[ingress])
+    for group in GROUPS:
+        word = mend(group, ingress)[0][1].split()[0].rstrip(":,")
+        assert word in text or word in {"no", "nothing"}, (group, word)
