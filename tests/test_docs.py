@@ -37,7 +37,9 @@ def test_every_series_that_the_page_names_exists() -> None:
     assert [name for name in named if f"# HELP {name.removesuffix('_total')}" not in exposed] == []
 
 
-@pytest.mark.parametrize("endpoint", ["start", "callback", "sign_in", "sign_out", "auth", "userinfo", "jwks"])
+@pytest.mark.parametrize(
+    "endpoint", ["start", "callback", "sign_in", "sign_out", "auth", "handoff", "userinfo", "jwks"]
+)
 def test_every_endpoint_is_described(endpoint: str) -> None:
     assert f"| `{endpoint}" in OPERATING
 
