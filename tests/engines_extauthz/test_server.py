@@ -177,6 +177,24 @@ class TestNothingIsAYesByAccident:
 
         bounded(main)
 
+    def test_a_flow_that_never_ends_is_a_denial(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Stuck(PlainApplication):
+            def decide(self, head: RequestHead) -> Flow:
+                return flow_of(head)
+
+        application = Stuck()
+
+        async def wait(_head: object, _body: object) -> Respond:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        application.flow = wait
+        monkeypatch.setattr("sidecar.engines.extauthz.server._ANSWER_SECONDS", 0.05)
+
+        told = bounded(lambda: asked(application, request_about()))
+
+        assert (told.status.code, told.denied_response.status.code) == (7, 504)
+
     def test_a_caller_that_gives_up_ends_its_flow(self) -> None:
         class Slow(PlainApplication):
             ended = False

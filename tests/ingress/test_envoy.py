@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import http.client
+import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
+import yaml
 from websockets.exceptions import InvalidStatus
 
 from tests.blackbox.refreshing import sign_in_with_due_refresh
 from tests.blackbox.scripted import ScriptedProvider
+from tests.blackbox.waiting import wait_until
 from tests.blackbox.websocket import open_websocket
+from tests.engines.test_tls import Authority
 from tests.ingress.harness import HOST, IDENTITY, Ingress, World, folded
 from tests.ingress.promises import FORGED, SIXTY, IngressPromises
 from tests.parts import require_part
@@ -299,6 +307,92 @@ class TestAsEnvoyGateway:
         assert (told.status.code, told.denied_response.status.code) == (7, 403)
 
 
+class _Certified(Envoy):
+    """Doorward hears nobody who shows no certificate; Envoy shows one, for questions and for pages."""
+
+    @cached_property
+    def authority(self) -> Authority:
+        folder = Path(tempfile.mkdtemp(prefix="envoy-certificates-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return Authority.create(folder)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:  # type: ignore[override]  # made when it is asked for
+        certificate, key = self.authority.issue("doorward.example", "doorward")
+        tls = {"certificate": certificate, "key": key, "client_ca": str(self.authority.ca_file)}
+        return {"forward_auth": {"grpc": GRPC["grpc"]}, "tls": tls}
+
+    def text(self, world: World) -> str:
+        certificate, key = self.authority.issue("envoy.example", "envoy")
+        kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+        context = {
+            "@type": kind,
+            "sni": "doorward.example",
+            "common_tls_context": {
+                "tls_certificates": [
+                    {"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}
+                ],
+                "validation_context": {
+                    "trusted_ca": {"filename": str(self.authority.ca_file)},
+                    "match_typed_subject_alt_names": [
+                        {"san_type": "DNS", "matcher": {"exact": "doorward.example"}}
+                    ],
+                },
+            },
+        }
+        config = yaml.safe_load(world.config(self.file))
+        for cluster in config["static_resources"]["clusters"]:
+            if cluster["name"] != "application":
+                cluster["transport_socket"] = {
+                    "name": "envoy.transport_sockets.tls",
+                    "typed_config": context,
+                }
+        return json.dumps(config)
+
+
+class _CertifiedGrpc(_Certified):
+    file = "envoy-grpc.yaml"
+
+
+class _CertifiedPromises:
+    def test_envoy_shows_its_certificate_and_people_come_through(self, world: World) -> None:
+        """S75: mTLS, without a secret and whatever the address."""
+        person = world.signed_in()
+
+        assert world.raw("/x", person=person).status == 200
+        assert world.application.last("/x").values("X-Auth-Request-User") == ["ann"]
+
+    def test_whoever_shows_none_is_not_heard(self, world: World) -> None:
+        """S75: on both listeners."""
+        ingress = world.ingress
+        assert isinstance(ingress, _Certified)
+        credentials = grpc.ssl_channel_credentials(ingress.authority.ca_file.read_bytes())
+        name = (("grpc.ssl_target_name_override", "doorward.example"),)
+
+        with grpc.secure_channel(f"127.0.0.1:{world.grpc_port}", credentials, name) as channel:
+            ask = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
+            with pytest.raises(grpc.RpcError):
+                ask(b"", timeout=5)
+        context = ingress.authority.client_context()
+        context.check_hostname = False
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"https://127.0.0.1:{world.doorward.port}/", verify=context, trust_env=False)
+
+
+@pytest.mark.slow
+class TestEnvoyHttpCertified(_CertifiedPromises):
+    """config/ingress/envoy-http.yaml with TLS towards Doorward."""
+
+    ingress: ClassVar[Ingress] = _Certified()
+
+
+@pytest.mark.slow
+class TestEnvoyGrpcCertified(_CertifiedPromises):
+    """config/ingress/envoy-grpc.yaml with TLS towards Doorward."""
+
+    ingress: ClassVar[Ingress] = _CertifiedGrpc()
+
+
 class _Changed:
     """With the changes that docs/ingress/envoy.md describes: a secret, and other identity fields."""
 
@@ -341,6 +435,19 @@ class TestEnvoyGrpcChanged(_Changed):
     """config/ingress/envoy-grpc.yaml, with two workers."""
 
     ingress: ClassVar[Ingress] = _WithSecretGrpc()
+
+    def test_a_drain_waits_for_no_idle_connection(self, world: World) -> None:
+        """Envoy keeps its connections to Doorward: those of both workers end, and then nobody passes."""
+        person = world.signed_in()
+        process = world.doorward.process
+        process.terminate()
+        try:
+            # Far less than the half minute that a running answer may take.
+            assert process.wait(20) == 0
+            assert world.raw("/x", person=person).status == 403
+        finally:
+            world.doorward.start()
+        wait_until(lambda: world.raw("/x", person=person).status == 200, "Envoy finds Doorward again")
 
     def test_only_who_knows_the_secret_may_ask(self, world: World) -> None:
         """S75: whatever the request that is asked about says."""

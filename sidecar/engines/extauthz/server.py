@@ -31,7 +31,7 @@ _UNIX: Final = "unix:"
 # Beside the head a call tells of connections and certificates, and of routes' metadata.
 _ROOM_BYTES: Final = 65536
 _MAX_METADATA_BYTES: Final = 16384
-# Far longer than any ingress waits; the call ends earlier when its caller gives up.
+# A flow asks the provider, and ends when its caller gives up. This is for a caller that never does.
 _ANSWER_SECONDS: Final = 30.0
 _GONE: Final = Note(site="", reason="client_gone")
 
@@ -97,7 +97,7 @@ class _Checks:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     decision = await application.run(decision, _NoBody())
             except TimeoutError:
-                return application.refuse("timeout", 504, head.request_id, head)
+                return application.refuse("provider_unavailable", 504, head.request_id, head)
         if not isinstance(decision, Respond):
             raise TypeError("the application would forward what it was asked about")
         return decision
