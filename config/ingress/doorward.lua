@@ -1,7 +1,7 @@
 -- Asks Doorward about each request, for config/ingress/haproxy.cfg.
 --
 -- The action answers the browser itself with whatever Doorward answers, unless that is a plain yes. Only then
--- is the variable txn.doorward "yes". haproxy.cfg refuses every request without it, so an error in this file,
+-- is the variable txn.doorward "yes", and the application told who it is. haproxy.cfg refuses every request without it, so an error in this file,
 -- a Doorward that is down or hangs, and an answer that makes no sense are all refusals.
 
 -- What Doorward is told of the client, beside every Sec-* (which tells a WebSocket handshake too). Nothing else
@@ -14,7 +14,8 @@ local TOLD = {
 -- Of each try. HAProxy tries four times, so a Doorward that hangs is a refusal after four times this.
 local MILLISECONDS = 2000
 
--- Where doorward.yaml has forward_auth.secret: the same value, from HAProxy's environment.
+-- Who it is, and where doorward.yaml has forward_auth.secret the same value: from haproxy.cfg or the environment.
+local HEADERS = assert(os.getenv("DOORWARD_HEADERS"), "setenv DOORWARD_HEADERS ... before this file is loaded")
 local SECRET = os.getenv("DOORWARD_SECRET")
 
 local NOT_COPIED = { ["connection"] = true, ["content-length"] = true, ["keep-alive"] = true,
@@ -51,14 +52,27 @@ local function is_whole(answer)
   return length == nil or tonumber(length[0]) == #answer.body
 end
 
+-- Tells the application who it is, by Doorward's headers and no client's. An empty one is none: somebody lacks that claim, or
+-- nobody is signed in on a public path. One that is missing is no answer of Doorward's, and one that finds no
+-- room in HAProxy's buffer would be a request without it: no.
+local function identify(txn, told)
+  for name in HEADERS:gmatch("[^,]+") do
+    txn.http:req_del_header(name)
+    local field = told[name:lower()]
+    if not field then return false end
+    if field[0] ~= "" then
+      txn.http:req_set_header(name, field[0])
+      if txn.f:req_fhdr(name) ~= field[0] then return false end
+    end
+  end
+  return true
+end
+
 core.register_action("doorward", { "http-req" }, function(txn, url)
   local answer = core.httpclient():get{ url = url, headers = question(txn), timeout = MILLISECONDS }
   if not is_whole(answer) then return end
   if answer.status == 200 or answer.status == 202 then
-    -- X-Auth-Request-User becomes the variable txn.doorward_x_auth_request_user, and so on.
-    for name, field in pairs(answer.headers) do
-      txn:set_var("txn.doorward_" .. name:gsub("-", "_"), field[0])
-    end
+    if not identify(txn, answer.headers) then return end
     txn:set_priv(answer.headers["set-cookie"])
     txn:set_var("txn.doorward", "yes")
   elseif answer.status >= 300 then

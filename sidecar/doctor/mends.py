@@ -43,7 +43,7 @@ _MENDS: Final[dict[str, dict[str, str]]] = {
         "traefik": "authResponseHeaders and authResponseHeadersRegex, aliasHeadersStrategy: delete",
         "caddy": "request_header -X-Auth-Request-*, then -*_* and -*.*, before they are set",
         "envoy": "headers_with_underscores_action: DROP_HEADER; remove_on_match before ext_authz",
-        "haproxy": "http-request del-header [^a-z0-9-] -m reg, then set-header (never add-header)",
+        "haproxy": "http-request del-header [^a-z0-9-] -m reg; every header in DOORWARD_HEADERS",
     },
     "connection": {
         "nginx": 'proxy_set_header Connection $connection_to_application; with "" for no upgrade',

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from tests.cli.commands import doorward
 from tests.ingress.harness import World
@@ -18,6 +19,9 @@ from tests.ingress.test_nginx import Nginx
 __all__ = ["Found", "HAProxyPatient", "NginxPatient", "Surgery"]
 
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class _Patient(Protocol):
     def start(self, world: World) -> AbstractContextManager[object]: ...
 
@@ -25,7 +29,7 @@ class _Patient(Protocol):
 class NginxPatient(Nginx):
     """nginx with patterns of its file replaced."""
 
-    def __init__(self, **changes: str) -> None:
+    def __init__(self, changes: Mapping[str, str] = NOTHING) -> None:
         self._changes = changes
 
     def text(self, world: World) -> str:
@@ -33,10 +37,10 @@ class NginxPatient(Nginx):
 
 
 class HAProxyPatient(HAProxy):
-    """HAProxy with patterns of its file replaced."""
+    """HAProxy with patterns of its file replaced, and texts of its script."""
 
-    def __init__(self, **changes: str) -> None:
-        super().__init__()
+    def __init__(self, changes: Mapping[str, str] = NOTHING, script: Mapping[str, str] = NOTHING) -> None:
+        super().__init__(**script)
         self._wrong = changes
 
     def text(self, world: World) -> str:

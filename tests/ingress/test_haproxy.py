@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
+from tests.blackbox.doorward import new_key
 from tests.blackbox.httpserver import Answer, HttpServer, Received
 from tests.blackbox.scripted import ScriptedProvider
 from tests.blackbox.upstream import Application
-from tests.ingress.harness import HOST, IDENTITY, Ingress, World
-from tests.ingress.promises import IngressPromises
+from tests.ingress.harness import HOST, IDENTITY, Ingress, World, folded
+from tests.ingress.promises import FORGED, IngressPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
 _SCRIPT = "/etc/haproxy/doorward.lua"
 _SECONDS = 20.0
+_SECRET = new_key()
 _YES = (*((name, "") for name in IDENTITY), ("X-Auth-Request-Preferred-Username", ""))
 
 
@@ -32,6 +36,7 @@ class HAProxy(Ingress):
 
     name = "haproxy"
     part = "haproxy"
+    environment: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **changes: str) -> None:
         """Change the script: texts by what stands for them in it."""
@@ -46,7 +51,8 @@ class HAProxy(Ingress):
         """Run HAProxy with its file and its script."""
         file = _write_files(world, self.text(world), world.config("doorward.lua", **self._changes))
         log = world.folder / "haproxy.log"
-        with running([require_part("haproxy"), "-db", "-f", file], log=log) as process:
+        command: list[str | Path] = [require_part("haproxy"), "-db", "-f", file]
+        with running(command, log=log, env={**os.environ, **self.environment}) as process:
             wait_for_port(world.port, process)
             yield
 
@@ -70,6 +76,65 @@ class TestHAProxy(IngressPromises):
         assert "[ALERT]" not in log
 
 
+class _Changed(HAProxy):
+    """What its page says that one may change: a secret, and other identity headers."""
+
+    environment: ClassVar[Mapping[str, str]] = {"DOORWARD_SECRET": _SECRET}
+    settings: ClassVar[Mapping[str, Any]] = {
+        "forward_auth": {"secret": _SECRET},
+        "headers": "authorization-username-email",
+    }
+
+    def text(self, world: World) -> str:
+        told, named = re.subn(
+            "(?m)^( +setenv DOORWARD_HEADERS) .*", r"\1 Authorization,Username,Email", super().text(world)
+        )
+        rule = "http-request lua.doorward"
+        assert (named, told.count(rule)) == (1, 1)
+        return told.replace(rule, "http-request allow if { path /healthz }\n    " + rule)
+
+
+class TestHAProxyChanged:
+    """config/ingress/haproxy.cfg with what its page says that one may change."""
+
+    ingress: ClassVar[Ingress] = _Changed()
+    pytestmark = pytest.mark.slow
+
+    def test_the_application_gets_authorization_username_and_email(
+        self, world: World, script: ScriptedProvider
+    ) -> None:
+        """S44: and nothing of what a browser says under these names, on a public path either."""
+        person = world.signed_in()
+        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
+
+        assert world.raw("/mine", person=person, headers=forged).status == 200
+        assert world.raw("/public/mine", headers=forged).status == 200
+
+        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
+        (token,) = mine.values("Authorization")
+        assert token.startswith("Bearer ey")
+        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
+        assert [public.values(name) for name in forged] == [[], [], []]
+
+    def test_only_haproxy_knows_the_secret(self, world: World, script: ScriptedProvider) -> None:
+        """S75: the application does not see it, and a guessed one is of no use."""
+        guessed = {"X-Doorward-Secret": "guessed"}
+
+        assert world.raw("/x", person=world.signed_in(), headers=guessed).status == 200
+        assert world.raw("/oauth2/auth/haproxy", headers={**guessed, "X-Forwarded-Uri": "/x"}).status == 404
+
+        received = world.application.last("/x")
+        assert folded(received, "X-Doorward-Secret") == []
+        assert _SECRET not in str(received.headers)
+
+    def test_a_path_may_live_without_doorward(self, world: World) -> None:
+        with world.doorward_killed():
+            assert world.raw("/healthz", headers={"X-Auth-Request-User": FORGED}).status == 200
+            assert world.raw("/healthz/x").status >= 500
+
+        assert folded(world.application.last("/healthz"), "X-Auth-Request-User") == []
+
+
 # --- HAProxy asks somebody who is not Doorward, or its script breaks ---
 
 
@@ -86,6 +151,7 @@ class _Oracle(HttpServer):
             ),
             "elsewhere": Answer(status=302, headers=(("Location", "/a?b=c%26d"), ("Set-Cookie", "three=3"))),
             "nobody": Answer(body=b"It works!"),
+            "incomplete": Answer(headers=_YES[:3]),
             "no-content": Answer(status=204, headers=_YES),
             "continue": Answer(take_over=_saying(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")),
             "garbage": Answer(take_over=_saying(b"\x00\x01\x02 OK 200\r\n\r\n")),
@@ -181,7 +247,17 @@ def test_any_other_answer_is_passed_on_as_it_is(asking: World) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["nobody", "no-content", "continue", "garbage", "early-end", "short", "silence", "too-long"],
+    [
+        "nobody",
+        "incomplete",
+        "no-content",
+        "continue",
+        "garbage",
+        "early-end",
+        "short",
+        "silence",
+        "too-long",
+    ],
 )
 def test_an_answer_that_makes_no_sense_is_a_refusal(asking: World, answer: str) -> None:
     assert asking.raw(f"/{answer}").status in {502, 503, 504}
@@ -252,7 +328,7 @@ def test_the_target_is_the_same_for_the_application_and_for_doorward(asking: Wor
         ("core.httpclient()", "error('broken')"),
         ('txn:set_var("txn.doorward", "yes")', "error('broken')"),
         ("answer.status == 200 or answer.status == 202", "answer.no == 200"),
-        ("txn:set_var(", "tostring("),
+        ("HEADERS:gmatch", "HEADERS:nothing"),
     ],
     ids=["its client", "before", "after", "the status", "the identity"],
 )
