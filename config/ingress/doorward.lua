@@ -1,8 +1,9 @@
 -- Asks Doorward about each request, for config/ingress/haproxy.cfg.
 --
 -- The action answers the browser itself with whatever Doorward answers, unless that is a plain yes. Only then
--- is the variable txn.doorward "yes", and the application told who it is. haproxy.cfg refuses every request without it, so an error in this file,
--- a Doorward that is down or hangs, and an answer that makes no sense are all refusals.
+-- is the application told who it is, and the variable txn.doorward "yes". haproxy.cfg refuses every request
+-- without it, so an error in this file, a Doorward that is down or hangs, and an answer that makes no sense are
+-- all refusals.
 
 -- What Doorward is told of the client, beside every Sec-* (which tells a WebSocket handshake too). Nothing else
 -- that a client sends reaches it, so none of it can pass for what is said of the request further down.
@@ -52,9 +53,9 @@ local function is_whole(answer)
   return length == nil or tonumber(length[0]) == #answer.body
 end
 
--- Tells the application who it is, by Doorward's headers and no client's. An empty one is none: somebody lacks that claim, or
--- nobody is signed in on a public path. One that is missing is no answer of Doorward's, and one that finds no
--- room in HAProxy's buffer would be a request without it: no.
+-- Tells the application who it is, by Doorward's headers and no client's. An empty one is none: somebody lacks
+-- that claim, or nobody is signed in on a public path. One that is missing is no answer of Doorward's, and one
+-- that finds no room in HAProxy's buffer would be a request without it: no.
 local function identify(txn, told)
   for name in HEADERS:gmatch("[^,]+") do
     txn.http:req_del_header(name)

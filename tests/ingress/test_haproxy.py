@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import socket
@@ -229,6 +230,20 @@ def test_a_yes_passes_and_its_cookies_reach_the_browser(asking: World) -> None:
     assert answer.status == 200
     assert answer.headers.get_all("set-cookie") == ["one=1", "two=2"]
     assert asking.raw("/accepted").status == 200
+
+
+def test_the_cookies_of_one_request_go_with_no_other(asking: World) -> None:
+    """A proxy in front may send different people's requests on one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", asking.port, timeout=_SECONDS)
+    told = []
+    with contextlib.closing(connection):
+        for path in ("/yes", "/accepted", "/yes"):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            told.append(answer.headers.get_all("set-cookie"))
+
+    assert told == [["one=1", "two=2"], None, ["one=1", "two=2"]]
 
 
 def test_any_other_answer_is_passed_on_as_it_is(asking: World) -> None:
