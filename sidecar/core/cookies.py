@@ -90,7 +90,7 @@ def build_set_cookie(
     parts = [name + b"=" + value, b"Path=" + path]
     if max_age_seconds is not None:
         parts.append(b"Max-Age=%d" % max_age_seconds)
-    if policy.domain is not None and not policy.is_outside:
+    if policy.domain is not None and policy.outside is None:
         parts.append(b"Domain=" + policy.domain.encode("ascii"))
     # SameSite=None without Secure is ignored by browsers (RFC 6265bis §5.7).
     if policy.secure or chosen == "None":

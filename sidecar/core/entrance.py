@@ -57,14 +57,14 @@ def handoff_hosts(site: Site) -> frozenset[str]:
 
 
 def site_at(site: Site, host: str) -> Site:
-    """Return the site as it is at one of its hosts.
+    """Return the site as it is at one of its hosts: another one where sessions are handed over, by its name.
 
-    A browser takes no cookie for a domain that the host is not in (RFC 6265bis §5.7), so those of a host that
-    gets its sessions handed over name none.
+    A browser takes no cookie for a domain that the host is not in (RFC 6265bis §5.7), so those name none. And
+    a session's cookie is worth nothing at another host: behind an ingress the application sees it.
     """
-    if site.cookie.domain is None or entrance(site, host) != "handoff":
+    if entrance(site, host) != "handoff":
         return site
-    return replace(site, cookie=replace(site.cookie, is_outside=True))
+    return replace(site, cookie=replace(site.cookie, outside=_name(_authority(site, host))))
 
 
 def origin_at(site: Site, host: str) -> str:

@@ -281,7 +281,7 @@ class Plan:
         self.callers = None if policy is None else Callers(policy)
         self.asks = Asks((site.prefix for site in runtime.sites), is_compat=runtime.compat is not None)
         self.sites = tuple(SitePlan(site, runtime) for site in runtime.sites)
-        # Sites once more, as they are at hosts outside of their cookies' domain.
+        # Sites once more, as they are at each host that shares no cookie with public_url's.
         self._elsewhere: list[SitePlan] = []
         self.hosts = HostTable(pair for plan in self.sites for pair in self._by_hosts(plan))
         # The one site of a developer's machine, if this is one: 127.0.0.1 typed for localhost finds it.
@@ -295,12 +295,14 @@ class Plan:
 
     def _by_hosts(self, plan: SitePlan) -> Iterator[tuple[SitePlan, frozenset[str]]]:
         site = plan.site
-        outside = frozenset(host for host in site.hosts if site_at(site, host) is not site)
-        yield plan, frozenset(site.hosts) - outside
-        if outside:
-            elsewhere = SitePlan(site_at(site, min(outside)), self.runtime)
-            self._elsewhere.append(elsewhere)
-            yield elsewhere, outside
+        by_name: dict[str | None, list[str]] = {}
+        for host in site.hosts:
+            by_name.setdefault(site_at(site, host).cookie.outside, []).append(host)
+        for name, hosts in by_name.items():
+            here = plan if name is None else SitePlan(site_at(site, hosts[0]), self.runtime)
+            if here is not plan:
+                self._elsewhere.append(here)
+            yield here, frozenset(hosts)
 
 
 class Plans:

@@ -169,7 +169,7 @@ class CookiePolicy:
     """Our cookies of one site. `session_name` and `transaction_name` hold any `__Host-` prefix and port.
 
     Chunks are called `<session_name>.0`, `.1`, ...; a login's cookie `<transaction_name>.<8 characters>`.
-    `is_outside`: at a host that `domain` does not cover, where cookies are the host's alone.
+    `outside`: the name of a host that shares no cookie with public_url's: they are that host's alone there.
     """
 
     session_name: bytes
@@ -178,7 +178,7 @@ class CookiePolicy:
     same_site: Literal["Lax", "Strict", "None"] = "Lax"
     partitioned: bool = False
     domain: str | None = None
-    is_outside: bool = False
+    outside: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -263,7 +263,7 @@ def _sealed(
     """Seal the session into one cookie, or into as many chunks as it takes."""
     policy = site.cookie
     data = encode_session(session)
-    seal = partial(site.session.keys.seal, site=str(site.public_url), entropy=entropy)
+    seal = partial(site.session.keys.seal, site=_binding(site), entropy=entropy)
     room = MAX_COOKIE_BYTES - len(build(policy.session_name, b""))
     if sealed_length(len(data)) <= room:
         return [(policy.session_name, seal(data, purpose=_WHOLE, name=policy.session_name))]
@@ -320,7 +320,13 @@ def _open_chunked(site: Site, own: Sequence[CookiePair]) -> Iterator[tuple[Sessi
 
 def _opened(site: Site, pair: CookiePair, purpose: str) -> bytes:
     name, value = pair
-    return site.session.keys.open(value, purpose=purpose, name=name, site=str(site.public_url))
+    return site.session.keys.open(value, purpose=purpose, name=name, site=_binding(site))
+
+
+def _binding(site: Site) -> str:
+    """Return where a cookie opens: at this site, and of its hosts at those that share the cookie alone."""
+    host = site.cookie.outside
+    return str(site.public_url) if host is None else f"{site.public_url} {host}"
 
 
 def _decode(site: Site, data: bytes) -> Session:

@@ -115,9 +115,10 @@ class Replay:
 
     def _site(self, one: Recorded) -> SitePlan | None:
         """Return the site that is meant: the only one whatever its host is called, else that of the Host."""
-        if len(self._plan.sites) == 1:
-            return self._plan.sites[0]
         hosts = [value for name, value in one.headers if name.lower() == "host"]
+        if len(self._plan.sites) == 1:
+            # As it is at this host, if that is one of its own (`core.entrance.site_at`).
+            return self._plan.hosts.exact.get("".join(hosts).encode("latin-1"), self._plan.sites[0])
         try:
             return self._plan.hosts.find(hosts[0].encode("latin-1")) if len(hosts) == 1 else None
         except BadRequest:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.decision import Forward
+from sidecar.core.entrance import site_at
 from sidecar.core.http import HeaderPair
 from sidecar.core.policy import Authenticated
 from sidecar.core.rules import Rule, RuleTable
@@ -129,8 +130,8 @@ class TestCrossOrigin:
     def test_the_origin_is_the_host_that_the_browser_shows(self) -> None:
         """S39: behind a published port, and at an alias."""
         world = World((site(hosts=frozenset({"app.example.com", "alias.example.com"})),))
-        cookie = world.cookie()
         for host in (b"app.example.com:8443", b"alias.example.com"):
+            cookie = world.cookie(at=site_at(world.sites[0], host.decode()))
             fields = ((b"Origin", b"https://" + host),)
             assert isinstance(world.ask(b"/app/", *fields, method=b"POST", cookie=cookie, host=host), Forward)
 

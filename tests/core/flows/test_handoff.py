@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 
 from sidecar.core.decision import Forward, Respond
+from sidecar.core.entrance import site_at
 from sidecar.core.flows.handoff import CODE_SECONDS
 from sidecar.core.policy import Authenticated, Groups
 from sidecar.core.rules import Rule, RuleTable
-from sidecar.core.runtime import CookiePolicy, SessionPolicy, Site
+from sidecar.core.runtime import CookiePolicy, ForwardAuthPolicy, SessionPolicy, Site
 from sidecar.core.sessioncookie import read_session
 from tests.core.flows.flowsetup import Browser, location, page_of, setup, site_with
 from tests.core.gatesetup import KEYS, NAVIGATE, provider
@@ -68,7 +70,8 @@ def handed_over(a: Browser, b: Browser, target: str = TARGET) -> Respond:
 
 def session_at(browser: Browser) -> Any:
     world = browser.world
-    return read_session(world.sites[0], world.state, tuple(browser.cookies.items()), world.now).session
+    of = site_at(world.sites[0], browser.host.decode())
+    return read_session(of, world.state, tuple(browser.cookies.items()), world.now).session
 
 
 def reconfigure(browser: Browser, *sites: Site) -> None:
@@ -245,6 +248,23 @@ class TestCookies:
         assert any(value.startswith(b"__Secure-doorward=") for value in b.set_cookies)
         assert not any(b"Domain" in value for value in b.set_cookies)
         assert isinstance(b.send(b"GET", TARGET, NAVIGATE), Forward)
+
+    @pytest.mark.parametrize("cookie", [SHARED, None])
+    def test_a_sessions_cookie_is_worth_nothing_at_another_host(self, cookie: CookiePolicy | None) -> None:
+        """Behind an ingress each application sees the cookies of its host, and could use them elsewhere."""
+        a, b = person(**({} if cookie is None else {"cookie": cookie}))
+        a.log_in()
+        c = b.at(b"c.other")
+        for one in (b, c):
+            given = location(a.get(ask(one), CROSS))
+            one.get(path_of(given, one.host.decode()), CROSS)
+
+        for host in (b"app.example.com", b"b.other", b"c.other"):
+            for browser in (a, b, c):
+                thief = browser.at(host)
+                thief.cookies.update(browser.cookies)
+                result = thief.send(b"GET", TARGET, NAVIGATE)
+                assert isinstance(result, Forward) is (browser.host == host)
 
     def test_what_is_set_is_for_this_host_and_for_no_script(self) -> None:
         _, b = person()
@@ -556,6 +576,51 @@ class TestRequests:
         asked = location(b.get(f"/oauth2/start?{urlencode({'rd': wanted})}"))
 
         assert location(b.get(code_for(a, path_of(asked, "app.example.com")), CROSS)) == wanted
+
+
+class TestBehindAnIngress:
+    """Forward auth: the ingress asks at any host, and sends the browser to where `start_location` says."""
+
+    def ask(self, browser: Browser) -> Respond:
+        fields = (
+            (b"X-Original-Method", b"GET"),
+            (b"X-Original-URI", TARGET.encode()),
+            (b"X-Forwarded-Proto", b"https"),
+            (b"X-Forwarded-For", b"192.0.2.9"),
+        )
+        asked = browser.send(b"GET", "/oauth2/auth/nginx", (*NAVIGATE, *fields))
+        assert isinstance(asked, Respond)
+        return asked
+
+    def behind(self, a: Browser) -> None:
+        callers = ForwardAuthPolicy(callers=(ip_network("192.0.2.7"),))
+        a.world.runtime = replace(a.world.runtime, forward_auth=callers)
+
+    def test_the_session_is_handed_over(self) -> None:
+        a, b = person()
+        self.behind(a)
+        refusal = self.ask(b)
+        assert refusal.response.status == 401
+        start = path_of(location(refusal), "b.other")
+
+        request = path_of(location(b.get(start)), "app.example.com")
+        back = location(a.come_back(a.op.authorize(location(a.get(request, CROSS)))))
+        taken = b.get(code_for(a, back), CROSS)
+
+        assert location(taken) == TARGET
+        assert self.ask(b).response.status == 200
+        assert self.ask(a).response.status == 200
+
+    def test_the_auth_host_brings_back(self) -> None:
+        a, _ = person(hosts=HOSTS | {"app1.example.com"}, cookie=SHARED)
+        self.behind(a)
+        app1 = replace(a, host=b"app1.example.com")
+        start = path_of(location(self.ask(app1)), "app.example.com")
+
+        back = location(a.come_back(a.op.authorize(location(a.get(start)))))
+
+        assert back == f"https://app1.example.com{TARGET}"
+        assert self.ask(app1).response.status == 200
 
 
 class TestNoCircle:

@@ -95,7 +95,8 @@ class TestVerdict:
             Rule(name="all", allow=Authenticated()),
         ]
         hosts = frozenset({"app.example.com", "admin.example.com"})
-        asked = world(sites=(site(rules=RuleTable.build(rules), hosts=hosts),))
+        shared = replace(site().cookie, domain="example.com")
+        asked = world(sites=(site(rules=RuleTable.build(rules), hosts=hosts, cookie=shared),))
         cookie = asked.cookie()
         for _ in range(2):
             assert status(dialect, asked, cookie=cookie) == 200
