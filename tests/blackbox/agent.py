@@ -226,8 +226,10 @@ class Agent:
         # Reading the authorities of this machine takes longer than the request, so only https does it.
         verify = self.verify if url.startswith("https:") else False
         with httpx.HTTPTransport(verify=verify, trust_env=False) as transport:
+            # The certificate's name is the URL's, whatever address stands for it.
+            extensions = {"timeout": timeout, "sni_hostname": urlsplit(url).hostname or ""}
             request = httpx.Request(
-                method, on_loopback(url), headers=sent, content=content, extensions={"timeout": timeout}
+                method, on_loopback(url), headers=sent, content=content, extensions=extensions
             )
             response = transport.handle_request(request)
             response.request = request
@@ -291,9 +293,9 @@ def is_ours(host: str) -> bool:
 def on_loopback(url: str) -> str:
     """Return the URL with the address that RFC 6761 gives to names under localhost; not all resolvers do."""
     parts = urlsplit(url)
-    if not (parts.hostname or "").endswith(".localhost") or parts.scheme != "http":
+    if not (parts.hostname or "").endswith(".localhost"):
         return url
-    return url.replace(parts.netloc, f"127.0.0.1:{parts.port or 80}", 1)
+    return url.replace(parts.netloc, f"127.0.0.1:{parts.port or _DEFAULT_PORTS[parts.scheme]}", 1)
 
 
 def _origin(url: str) -> str:

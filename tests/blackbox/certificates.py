@@ -1,4 +1,4 @@
-"""A certificate for localhost, made by the test that needs it."""
+"""A certificate for localhost and app.localhost, made by the test that needs it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ class Certificate:
 
 
 def make_certificate(folder: Path) -> Certificate:
-    """Write a certificate for localhost and 127.0.0.1."""
+    """Write a certificate for localhost, app.localhost and 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    names = [
+        x509.DNSName("localhost"),
+        x509.DNSName("app.localhost"),
+        x509.IPAddress(IPv4Address("127.0.0.1")),
+    ]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -17,6 +17,7 @@ import contextlib
 import http.client
 import re
 import signal
+import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -61,6 +62,8 @@ class Ingress:
     page: ClassVar[str] = ""
     limits: ClassVar[Mapping[Limit, str]] = {}
     resolves: ClassVar[Mapping[str, str]] = {}
+    scheme: ClassVar[str] = "http"
+    trust: ssl.SSLContext | bool = True
     settings: ClassVar[Mapping[str, Any]] = {}
 
     def start(self, world: World) -> AbstractContextManager[object]:
@@ -106,7 +109,7 @@ class World:
     @property
     def url(self) -> str:
         """Return what people type."""
-        return f"http://{HOST}:{self.port}"
+        return f"{self.ingress.scheme}://{HOST}:{self.port}"
 
     @property
     def ports(self) -> dict[int, int]:
@@ -145,7 +148,9 @@ class World:
 
     def agent(self) -> Agent:
         """Return a new person's browser."""
-        return self.doorward.agent()
+        person = self.doorward.agent()
+        person.verify = self.ingress.trust
+        return person
 
     def signed_in(self, path: str = "/start-page", **claims: object) -> Agent:
         """Return somebody who has signed in through the ingress, with changed claims if any.

@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from tests.blackbox.agent import on_loopback
+from tests.blackbox.certificates import make_certificate
 from tests.blackbox.doorward import new_key
 from tests.blackbox.scripted import ScriptedProvider
 from tests.ingress.harness import HOST, Ingress, World
-from tests.ingress.promises import FORGED, IngressPromises
+from tests.ingress.promises import FORGED, SIXTY, IngressPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
@@ -50,6 +52,61 @@ class TestNginx(IngressPromises):
     """config/ingress/nginx.conf as it is."""
 
     ingress = Nginx()
+
+
+class _Tls(Nginx):
+    """With the commented lines for TLS and HTTP/2."""
+
+    scheme = "https"
+    settings: ClassVar[Mapping[str, Any]] = {"public_url": f"https://{HOST}:8000"}
+
+    def text(self, world: World) -> str:
+        certificate = make_certificate(world.folder)
+        self.trust = certificate.trust
+        text = super().text(world)
+        offered = {
+            f"listen 127.0.0.1:{world.port};": "",
+            "# listen 443 ssl http2;": f"listen 127.0.0.1:{world.port} ssl http2;",
+            "# ssl_certificate     /etc/nginx/tls/app.crt;": f"ssl_certificate {certificate.certificate};",
+            "# ssl_certificate_key /etc/nginx/tls/app.key;": f"ssl_certificate_key {certificate.key};",
+        }
+        for old, new in offered.items():
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        return text
+
+
+@pytest.mark.slow
+class TestNginxTls:
+    """config/ingress/nginx.conf as it is on the net."""
+
+    ingress = _Tls()
+
+    def test_a_person_signs_in_and_comes_back_by_http_2_too(
+        self, world: World, script: ScriptedProvider
+    ) -> None:
+        """S28: with cookies that only this host gets, by https."""
+        script.claims["groups"] = SIXTY
+        person = world.signed_in("/reports?a=1&b=2")
+        assert world.application.last("/reports").values("X-Auth-Request-User") == ["ann"]
+        assert all(cookie.name.startswith("__Host-") for cookie in person.cookies(HOST))
+
+        with httpx.HTTPTransport(verify=person.verify, http2=True, trust_env=False) as transport:
+            cookie = person.cookie_header(world.url)
+            asked = httpx.Request(
+                "GET",
+                on_loopback(world.url + "/again?a=1&b=2"),
+                headers={"Host": f"{HOST}:{world.port}", "Cookie": cookie},
+                extensions={"sni_hostname": HOST},
+            )
+            answer = transport.handle_request(asked)
+            answer.read()
+
+        assert (answer.http_version, answer.status_code) == ("HTTP/2", 200)
+        received = world.application.last("/again")
+        assert received.target == "/again?a=1&b=2"
+        assert received.values("X-Auth-Request-User") == ["ann"]
+        assert received.values("X-Forwarded-Proto") == ["https"]
 
 
 class _Changed(Nginx):
