@@ -14,6 +14,7 @@ from sidecar.cli.samples import SAMPLES, CookieSize, cookie_size
 from sidecar.cli.words import condition_words, rule_words
 from sidecar.config import compile_text, read_config
 from sidecar.config.values import duration_text
+from sidecar.core.entrance import handoff_hosts
 from sidecar.core.errors import ConfigurationError, UnreadableConfiguration
 
 if TYPE_CHECKING:
@@ -162,9 +163,9 @@ def _process_rows(runtime: Runtime) -> _Rows:
 
 def _site_rows(site: Site) -> _Rows:
     yield "public URL", str(site.public_url)
-    others = sorted(site.hosts - {site.public_url.authority})
-    if others:
-        yield "also", ", ".join(others)
+    handed_over = handoff_hosts(site)
+    for host in sorted(site.hosts - {site.public_url.authority}):
+        yield "also", f"{host}  ({'the session is handed over' if host in handed_over else 'same cookie'})"
     for route in site.routes:
         yield (
             "upstream",

@@ -104,7 +104,7 @@ class TestText:
         found = doorward("check", write_config(tmp_path, text)).out
         assert "trusts        10.0.0.0/8\n" in found
         assert "site a\n" in found
-        assert "  also          b.example\n" in found
+        assert "  also          b.example  (the session is handed over)\n" in found
         assert "  upstream      http://a:1\n                http://b:2 for /api\n" in found
         assert "site c\n" in found
         assert "  callback      https://c.example/oauth2/callback/x  (register it at the provider)\n" in found

@@ -120,7 +120,8 @@ def _give(call: Call) -> Steps[Respond | Forward]:
         return result
     session, cookies = result
     code = encode_base64url(call.state.surroundings.entropy(_CODE_BYTES))
-    sealed = _seal(call, code, request, session)
+    # Its owner is here now, whatever the cookie still says of when that was last.
+    sealed = _seal(call, code, request, sessioncookie.renewed(session, call.now))
     yield Once(key=_key(code), steps=lambda: _aside(sealed), keep_seconds=CODE_SECONDS)
     url = f"{origin_at(call.site, host)}{call.site.prefix}/handoff/return?code={code.decode('ascii')}"
     return redirect(call, url, "handoff_given", cookies)

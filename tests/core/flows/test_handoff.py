@@ -233,6 +233,16 @@ class TestOneLoginForTwoHosts:
 
         assert a.kept_for[-1] == pytest.approx(43200 - 290)
 
+    def test_activity_that_the_cookie_does_not_know_of_counts(self) -> None:
+        """Somebody whose tunnel at public_url's host was busy until now is not idle at the other."""
+        a, b = person(session=SessionPolicy(keys=KEYS, idle_seconds=100))
+        a.log_in()
+        a.world.now += 90
+        a.world.state.sessions.touch(session_at(a).id, a.world.now)
+        a.world.now += 20
+
+        assert location(handed_over(a, b)) == TARGET
+
 
 class TestCookies:
     def test_a_host_outside_of_the_domain_gets_cookies_of_its_own(self) -> None:
@@ -576,6 +586,32 @@ class TestRequests:
         asked = location(b.get(f"/oauth2/start?{urlencode({'rd': wanted})}"))
 
         assert location(b.get(code_for(a, path_of(asked, "app.example.com")), CROSS)) == wanted
+
+
+class TestBehindAProxy:
+    """One that rewrites Host, as some do: what the browser sees is in X-Forwarded-Host."""
+
+    TOLD = (b"X-Forwarded-Host", b"app.example.com")
+
+    @pytest.mark.parametrize("is_trusted", [True, False])
+    def test_the_host_that_a_trusted_one_tells_counts(self, *, is_trusted: bool) -> None:
+        """S48: anybody else's word is nothing."""
+        _, inner = person()
+        proxies = (ip_network("192.0.2.0/24"),) if is_trusted else ()
+        inner.world.runtime = replace(inner.world.runtime, trusted_proxies=proxies)
+
+        sent = location(inner.get(TARGET, self.TOLD))
+
+        home = "https://id.example.com/authorize"
+        assert sent.startswith(home if is_trusted else "https://app.example.com/oauth2/handoff?")
+
+    def test_a_host_that_is_none_of_the_sites_is_not_taken(self) -> None:
+        _, b = person()
+        b.world.runtime = replace(b.world.runtime, trusted_proxies=(ip_network("192.0.2.0/24"),))
+
+        sent = location(b.get(TARGET, (b"X-Forwarded-Host", b"evil.example")))
+
+        assert sent.startswith("https://app.example.com/oauth2/handoff?")
 
 
 class TestBehindAnIngress:
