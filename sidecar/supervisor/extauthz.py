@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
     from sidecar.engines.extauthz import ExtAuthzServer
 
-__all__ = ["grpc_address", "require_extra", "serve_envoy"]
+__all__ = ["grpc_address", "require_extra", "serve_envoy", "tell_grpc"]
 
 # What the extra brings. `envoy` alone is also the name under which PyPI has Envoy's program.
 _PARTS: Final = {
@@ -25,6 +25,12 @@ _PARTS: Final = {
 def grpc_address(runtime: Runtime) -> str | None:
     """Return where Envoy asks by gRPC, None when it does not."""
     return None if runtime.forward_auth is None else runtime.forward_auth.grpc
+
+
+def tell_grpc(runtime: Runtime) -> dict[str, str]:
+    """Return that address as the log tells it at the start."""
+    listen = grpc_address(runtime)
+    return {} if listen is None else {"grpc": listen}
 
 
 def require_extra(runtime: Runtime) -> None:

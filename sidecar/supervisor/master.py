@@ -18,7 +18,7 @@ from sidecar.observe.logs import build_event_log
 from sidecar.supervisor.admin import AdminApplication
 from sidecar.supervisor.channel import open_channel
 from sidecar.supervisor.exchange import Exchange
-from sidecar.supervisor.extauthz import grpc_address
+from sidecar.supervisor.extauthz import grpc_address, tell_grpc
 from sidecar.supervisor.serving import build_surroundings
 from sidecar.supervisor.single import wait_for_signal
 
@@ -196,7 +196,12 @@ class Supervisor:
             self._all_listening.set()
             runtime = self._runtime
             self.events.info(
-                "listening", listen=runtime.listen, admin=runtime.admin, workers=listening, engine="express"
+                "listening",
+                listen=runtime.listen,
+                admin=runtime.admin,
+                workers=listening,
+                engine="express",
+                **tell_grpc(runtime),
             )
 
     def _deliver(self, outgoing: Iterable[tuple[int, Message]]) -> None:

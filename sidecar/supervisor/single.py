@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.coordination import LocalCoordinator
 from sidecar.engines import express
 from sidecar.supervisor.admin import AdminApplication
+from sidecar.supervisor.extauthz import tell_grpc
 from sidecar.supervisor.serving import Serving, build_state, build_surroundings, settle
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ async def wait_for_signal(serving: asyncio.Task[object] | None) -> None:
 
 
 def _engine(runtime: Runtime) -> dict[str, str]:
-    """Say which engine runs, and why."""
+    """Say which engine runs, and why; and where Envoy asks."""
+    told = tell_grpc(runtime)
     if runtime.engine == "express":
-        return {"engine": "express"}
-    return {"engine": "interception", "mode": runtime.mode, "why": "engine: interception"}
+        return {"engine": "express", **told}
+    return {"engine": "interception", "mode": runtime.mode, "why": "engine: interception", **told}
 
 
 async def serve_alone(runtime: Runtime) -> None:

@@ -436,6 +436,11 @@ class TestEnvoyGrpcChanged(_Changed):
 
     ingress: ClassVar[Ingress] = _WithSecretGrpc()
 
+    def test_the_log_tells_where_envoy_asks(self, world: World) -> None:
+        (line,) = world.doorward.log_lines("listening")[-1:]
+
+        assert line["grpc"] == f"127.0.0.1:{world.grpc_port}"
+
     def test_a_drain_waits_for_no_idle_connection(self, world: World) -> None:
         """Envoy keeps its connections to Doorward: those of both workers end, and then nobody passes."""
         person = world.signed_in()
