@@ -180,7 +180,8 @@ class Visit:
         from sidecar.core.flows import refresh  # flows go on with this module's answers
 
         if read.due == "refresh":
-            return refresh.refresh_then(self._call(cookies, session), partial(self._go_on, rules, key))
+            go_on = partial(self._go_on, rules, key)
+            return refresh.refresh_then(self._call(cookies, session), go_on, self._ask_to_sign_in)
         if read.due == "renewal":
             return self._go_on(rules, key, *self._renewed(session, cookies))
         return self._judge(rules, key, session, (), read.entry)

@@ -35,7 +35,7 @@ from sidecar.core.sessioncodec import decode_session, encode_session
 from sidecar.core.tokens import verify_refreshed_id_token
 
 if TYPE_CHECKING:
-    from sidecar.core.decision import Forward, Respond, Steps
+    from sidecar.core.decision import Decision, Forward, Respond, Steps
     from sidecar.core.flows.call import Call
     from sidecar.core.identity import Identity, VerifiedClaims
     from sidecar.core.runtime import Provider
@@ -46,6 +46,7 @@ __all__ = ["is_due", "refresh_then", "refreshed"]
 
 type Renewed = tuple[Session, tuple[bytes, ...]]
 type Then = Callable[[Session, tuple[bytes, ...]], Respond | Forward]
+type AskForLogin = Callable[[Call, str], Decision]
 
 _KEEP_SECONDS: Final = 600.0
 _POSTPONE_SECONDS: Final = 30.0
@@ -65,12 +66,13 @@ _ABOUT_ALL_SESSIONS: Final = frozenset(
 _UNCLEAR: Final = "refresh_unclear"
 
 
-def refresh_then(call: Call, then: Then) -> Flow:
+def refresh_then(call: Call, then: Then, ask_for_login: AskForLogin = refusals.unauthenticated) -> Flow:
     """Refresh `call.session`, then go on with `then(session, set_cookies)`.
 
     `set_cookies` are complete Set-Cookie values for the answer, none when the session is as it was.
+    `ask_for_login` answers where a login is needed first.
     """
-    return Flow("refresh", _steps(call, then), head=call.head, site=call.site)
+    return Flow("refresh", _steps(call, then, ask_for_login), head=call.head, site=call.site)
 
 
 def refreshed(call: Call) -> Steps[Renewed | Respond | Forward]:
@@ -81,7 +83,7 @@ def refreshed(call: Call) -> Steps[Renewed | Respond | Forward]:
     session = call.session
     if session is not None and not is_due(call, session):
         return session, ()
-    return (yield from _renewed(call))
+    return (yield from _renewed(call, refusals.unauthenticated))
 
 
 def is_due(call: Call, session: Session) -> bool:
@@ -90,15 +92,15 @@ def is_due(call: Call, session: Session) -> bool:
     return due and call.state.sessions.refresh_postponed_until(session.id) <= call.now
 
 
-def _steps(call: Call, then: Then) -> Steps[Respond | Forward]:
-    result = yield from _renewed(call)
+def _steps(call: Call, then: Then, ask_for_login: AskForLogin) -> Steps[Respond | Forward]:
+    result = yield from _renewed(call, ask_for_login)
     return then(*result) if isinstance(result, tuple) else result
 
 
-def _renewed(call: Call) -> Steps[Renewed | Respond | Forward]:
+def _renewed(call: Call, ask_for_login: AskForLogin) -> Steps[Renewed | Respond | Forward]:
     session = call.session
     if session is None:
-        return (yield from _ask_for_login(call, "login_required"))
+        return (yield from _without_session(call, "login_required", ask_for_login))
     sessions = call.state.sessions
     if sessions.refresh_postponed_until(_everybody(session)) > call.now:
         sessions.postpone_refresh(session.id, call.now + _POSTPONE_SECONDS)
@@ -116,9 +118,9 @@ def _renewed(call: Call) -> Steps[Renewed | Respond | Forward]:
         return session, ()
     # Signed out while the provider was asked: the result must not bring the session back (S36).
     if call.state.revocations.refuses(session):
-        return (yield from _ask_for_login(call, "session_revoked"))
+        return (yield from _without_session(call, "session_revoked", ask_for_login))
     if result == _REFUSED:
-        return (yield from _ask_for_login(call, "session_expired"))
+        return (yield from _without_session(call, "session_expired", ask_for_login))
     renewed = sessioncookie.renewed(_unseal(call, result), call.now)
     return fit_session(call, renewed)
 
@@ -133,8 +135,8 @@ def _keep_seconds(call: Call, session: Session) -> float:
     return left if handoff_hosts(call.site) else min(_KEEP_SECONDS, left)
 
 
-def _ask_for_login(call: Call, reason: str) -> Steps[Respond | Forward]:
-    decision = refusals.unauthenticated(replace(call, session=None), reason)
+def _without_session(call: Call, reason: str, ask_for_login: AskForLogin) -> Steps[Respond | Forward]:
+    decision = ask_for_login(replace(call, session=None), reason)
     if isinstance(decision, Flow):
         return (yield from decision.steps)
     return decision

@@ -191,7 +191,7 @@ class _Question:
             decision = self._decide(state, head, now)
         except BadRequest as error:
             decision = _refuse(fields.site.site, error.code, 400, head, error.detail)
-        return fields.site.marked(self._tell(decision))
+        return fields.site.marked(self._tell(decision, head))
 
     def _decide(self, state: State, head: RequestHead, now: float) -> Decision:
         site = self.fields.site
@@ -207,13 +207,16 @@ class _Question:
         target = self.original.target
         return RequestHead(self.method, target, headers, head.peer, head.request_id, head.is_tls)
 
-    def _tell(self, decision: Decision) -> Decision:
+    def _tell(self, decision: Decision, head: RequestHead) -> Decision:
         if isinstance(decision, Flow):
-            return replace(decision, steps=self._told_steps(decision))
+            return replace(decision, steps=self._told_steps(decision, head))
         return self._tell_result(decision)
 
-    def _told_steps(self, flow: Flow) -> Steps[Respond | Forward]:
-        result = yield from flow.steps
+    def _told_steps(self, flow: Flow, head: RequestHead) -> Steps[Respond | Forward]:
+        try:
+            result = yield from flow.steps
+        except BadRequest as error:
+            result = _refuse(self.fields.site.site, error.code, 400, head, error.detail)
         return self._tell_result(result)
 
     def _tell_result(self, result: Respond | Forward) -> Respond:

@@ -12,6 +12,7 @@ from sidecar.core.policy import Anyone, Authenticated, Groups
 from sidecar.core.rules import Rule, RuleTable
 from sidecar.core.runtime import ForwardAuthPolicy, HeaderPolicy
 from sidecar.core.secret import Secret
+from tests.core.flows.flowsetup import setup
 from tests.core.forwardauth.asksetup import DIALECTS, INGRESS, POLICY, ask, fields, values, world
 from tests.core.gatesetup import (
     CROSS,
@@ -23,9 +24,11 @@ from tests.core.gatesetup import (
     World,
     head,
     identity,
+    provider,
     session,
     site,
 )
+from tests.core.oidcsetup import answer
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 NARROW = {"nginx", "ingress-nginx"}
@@ -549,6 +552,59 @@ def test_a_refresh_that_is_due_goes_with_the_answer() -> None:
     decision = asked.decide(asking)
     assert isinstance(decision, Flow)
     assert decision.name == "refresh"
+
+
+def refused_refresh(dialect: str, target: bytes, *pairs: tuple[bytes, bytes], **parts: Any) -> Respond:
+    """Ask for somebody whose session is due for a refresh, which the provider refuses or has answered."""
+    browser = setup(provider())
+    browser.op.on_token = lambda _: answer({"error": "invalid_grant"}, 400)
+    if parts.pop("is_good", False):
+        browser.op.on_token = None
+        browser.op.id_claims = {"nonce": None, "groups": ["users"]}
+    asked = browser.world
+    asked.runtime = replace(asked.runtime, forward_auth=POLICY, compat=parts.pop("compat", None))
+    tired = session(refresh_token=Secret(b"r"), access_issued_at=NOW - 290, access_expires_at=NOW + 10)
+    path = b"/oauth2/auth" + (b"/" + dialect.encode() if dialect else b"")
+    told = fields(dialect or "traefik", target)
+    asking = head(
+        path + (target if dialect == "envoy" else b""),
+        *told,
+        *pairs,
+        cookie=asked.cookie(tired),
+        peer=INGRESS,
+    )
+    decision = asked.decide(asking)
+    assert isinstance(decision, Flow)
+    result = browser.carry_out(decision)
+    assert isinstance(result, Respond)
+    return result
+
+
+@every_dialect
+class TestRefresh:
+    def test_who_has_to_sign_in_again_is_told_so_as_anybody(self, dialect: str) -> None:
+        """The ingress can't use a redirect to the provider, and a login begins at our start endpoint."""
+        told = refused_refresh(dialect, b"/app/x?a=1", *HTML, *NAVIGATE)
+        assert told.response.status == (401 if dialect in NARROW else 302)
+        (location,) = values(told, b"Location")
+        assert location == b"https://app.example.com/oauth2/start?rd=%2Fapp%2Fx%3Fa%3D1&cause=denied"
+        assert values(told, b"Set-Cookie") == []
+        assert told.note.reason == "session_expired"
+
+    def test_a_path_that_can_be_read_in_two_ways_is_refused_as_the_ingress_wants_it(
+        self, dialect: str
+    ) -> None:
+        """S57: nginx makes 500 of any other refusal than 401 and 403."""
+        told = refused_refresh(dialect, b"/public/..%2fadmin", is_good=True)
+        assert told.response.status == (403 if dialect in NARROW else 400)
+        assert told.note.reason == "ambiguous_path"
+        assert (told.note.detail or "").endswith("asked about GET app.example.com/public/..%2fadmin")
+
+
+def test_compat_answers_401_to_who_has_to_sign_in_again() -> None:
+    told = refused_refresh("", b"/app/x", *HTML, *NAVIGATE, compat="oauth2-proxy")
+    assert told.response.status == 401
+    assert values(told, b"Location") == []
 
 
 def test_a_site_is_asked_about_without_an_application_of_its_own() -> None:
