@@ -135,6 +135,7 @@ class _Question:
         "dialect",
         "fields",
         "is_plain",
+        "is_refused",
         "key",
         "method",
         "original",
@@ -165,8 +166,10 @@ class _Question:
         # Where the method is not told, an Origin is the sign of one that changes something (Fetch §3.2): such
         # a request counts as a POST in what depends on the method besides the rules.
         self.method = original.method or (b"POST" if original.has_origin else b"GET")
+        self.is_refused = original.method in _REFUSED_METHODS
         is_own = self.method in SAFE_METHODS or is_same_origin(site.site, self._inner(head))
-        self.is_plain = is_own and not original.is_handshake and self.way.endpoint is None
+        is_ordinary = not original.is_handshake and not self.is_refused
+        self.is_plain = is_own and is_ordinary and self.way.endpoint is None
 
     def is_of(self, plan: Plan, head: RequestHead) -> bool:
         """Tell whether a head with the very same fields asks the same."""
@@ -195,7 +198,7 @@ class _Question:
 
     def _decide(self, state: State, head: RequestHead, now: float) -> Decision:
         site = self.fields.site
-        if self.original.method in _REFUSED_METHODS:
+        if self.is_refused:
             return _refuse(site.site, "method_refused", _FORBIDDEN, head, None)
         if self.way.endpoint is not None:
             return _refuse(site.site, "own_endpoint", _FORBIDDEN, head, f"route {site.prefix}/ to Doorward")

@@ -1,7 +1,7 @@
 """What an asked target means: in which dialect, and narrowed to whom.
 
     <prefix>/auth                 the dialect is told by the fields that are there, and must be plain
-    <prefix>/auth/<dialect>       one of the table's
+    <prefix>/auth/<dialect>       one of the table's; another is refused, whatever the host
     <prefix>/auth/envoy<target>   what Envoy makes of its `path_prefix` and the original target
 
 The target is compared byte for byte: an ingress writes it as configured, and for Envoy the rest is somebody
@@ -70,11 +70,12 @@ class Ask:
 class Asks:
     """The ways to ask of one runtime, by target. `starts` is what every asked target begins with."""
 
-    __slots__ = ("_detecting", "_envoy", "_envoys", "_known", "starts")
+    __slots__ = ("_below", "_detecting", "_envoy", "_envoys", "_known", "starts")
 
     def __init__(self, prefixes: Iterable[str], *, is_compat: bool) -> None:
         """Prepare for sites with these prefixes; `is_compat`: a plain `auth` is oauth2-proxy's."""
         self.starts = tuple(sorted({prefix.encode("ascii") + b"/auth" for prefix in prefixes}))
+        self._below = tuple(start + b"/" for start in self.starts)
         self._envoys = tuple(start + b"/envoy/" for start in self.starts)
         self._detecting = COMPAT if is_compat else None
         self._envoy = Ask(ENVOY)
@@ -83,7 +84,8 @@ class Asks:
     def find(self, target: bytes) -> tuple[Ask, bytes] | None:
         """Return how is asked, and Envoy's original target; None when the target is none of these.
 
-        Raises BadRequest("invalid_request") for a narrowing that nobody understands.
+        Raises BadRequest("invalid_request") for a dialect that there is none of, which another site's
+        application must not answer, or for a narrowing that nobody understands.
         """
         if target.startswith(self._envoys):
             start = next(start for start in self._envoys if target.startswith(start))
@@ -97,7 +99,11 @@ class Asks:
             return Ask(self._detecting, _narrowing(query, is_strict=self._detecting is None))
         start, _, name = path.rpartition(b"/")
         dialect = BY_NAME.get(name.decode("latin-1")) if start in self.starts else None
-        return None if dialect is None else Ask(dialect, _narrowing(query, is_strict=True))
+        if dialect is not None:
+            return Ask(dialect, _narrowing(query, is_strict=True))
+        if target.startswith(self._below):
+            raise BadRequest("invalid_request", f"asked at none of auth/{', auth/'.join(BY_NAME)}")
+        return None
 
 
 def detect(names: Collection[bytes]) -> Dialect:

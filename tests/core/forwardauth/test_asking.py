@@ -241,9 +241,12 @@ class TestVerdict:
 
     @pytest.mark.parametrize("method", [b"CONNECT", b"TRACE"])
     def test_methods_that_no_gateway_passes_are_refused(self, dialect: str, method: bytes) -> None:
-        """S55: by whatever ingress."""
+        """S55: by whatever ingress, also when a yes for other methods is prepared."""
         asked = world()
-        assert status(dialect, asked, cookie=asked.cookie(), method=method) == 403
+        cookie = asked.cookie()
+        assert status(dialect, asked, cookie=cookie, method=method) == 403
+        assert status(dialect, asked, cookie=cookie) == 200
+        assert status(dialect, asked, cookie=cookie, method=method) == 403
 
     def test_a_refusal_names_what_was_asked_about(self, dialect: str) -> None:
         asked = world()
@@ -391,6 +394,21 @@ class TestDetection:
         for target in (b"/oauth2/auth/", b"/oauth2/auth/ngnix", b"/oauth2/auth/envoy", b"/oauth2/authx"):
             answer = asked.respond(target, *fields("nginx", b"/app/"), cookie=asked.cookie(), peer=INGRESS)
             assert answer.response.status in {400, 403, 404}
+
+    @pytest.mark.parametrize("rest", [b"ngnix", b"", b"envoy*", b"envoyhttp://lax.example.com/"])
+    def test_an_unknown_dialect_is_no_question_for_an_application(self, rest: bytes) -> None:
+        """S50: one that answers every path would say yes for us, at a host with another prefix."""
+        lax = site(
+            name="lax",
+            hosts=frozenset({"lax.example.com"}),
+            prefix="/sso",
+            rules=RuleTable.build([Rule(name="any", allow=Anyone())]),
+        )
+        asked = world(sites=(site(), lax))
+        for _ in range(3):
+            told = asked.respond(b"/oauth2/auth/" + rest, host=b"lax.example.com", peer=INGRESS)
+            assert told.response.status == 403
+            assert "auth/nginx, auth/ingress-nginx" in (told.note.detail or "")
 
 
 class TestUndecidable:
