@@ -11,6 +11,7 @@ import json
 import secrets
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -172,6 +173,7 @@ class IngressPromises:
 
             assert told.status == 401
             assert "location" not in told.headers
+            assert len(told.headers.get_list("www-authenticate")) == 1
             assert told.json()["login_url"].startswith(world.url + "/oauth2/")
         assert world.application.received == []
         assert stranger.jar == {}
@@ -208,6 +210,23 @@ class IngressPromises:
         assert page.url.startswith(world.url + "/oauth2/sign_out/return")
         assert world.session_cookies(person) == []
         assert thief.fetch(world.url + "/x").status == 401
+
+    def test_two_people_at_once_are_never_mixed_up(self, world: World) -> None:
+        """S26: over connections that the ingress keeps open."""
+        people = {
+            name: world.signed_in(sub=name, preferred_username=name, email=f"{name}@example.com")
+            for name in ("ann", "ben")
+        }
+
+        def ask(name: str) -> list[str]:
+            fields = json.loads(world.raw("/who", person=people[name]).body)["headers"]
+            return [value for field, value in fields if field.lower() == "x-auth-request-user"]
+
+        names = [*people] * 20
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(ask, names))
+
+        assert told == [[name] for name in names]
 
     # --- WebSockets ---
 
