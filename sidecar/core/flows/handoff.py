@@ -7,9 +7,9 @@
     b.other    handoff/return?code=...    gives the session to the browser that holds the request's cookie
 
 It is the code flow with its proof key (RFC 7636), between us and ourselves. A code that somebody else got (a
-log, a shared screen) opens nothing without the cookie; a code that somebody planted in another's browser
-neither, so that nobody is signed in as somebody else unawares (login CSRF). The session keeps its id: signing
-out at one host ends it at all of them.
+log, a shared screen) opens nothing without the cookie, nor to anybody once it was shown here; a code that
+somebody planted in another's browser neither, so that nobody is signed in as somebody else unawares (login
+CSRF). The session keeps its id: signing out at one host ends it at all of them.
 
 The request lasts as long as a login may (`transaction.LIFETIME_SECONDS`), for there may be one in between.
 Whatever fails ends at a page with a link: nothing here goes round by itself, and a browser that keeps one
@@ -178,9 +178,14 @@ def _aside(sealed: bytes) -> Steps[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Given:
-    """What was put aside under a code: when, for which request, and the session."""
+    """What was put aside under a code: when, for which request, and the session.
+
+    A code is good for one showing, whoever shows it: a browser may have been led here with the request of
+    somebody who holds its cookie, and then waits for the code to be seen somewhere.
+    """
 
     at: float
+    claim_key: bytes
     request: str
     session: Session
 
@@ -190,6 +195,8 @@ def _take(call: Call) -> Steps[Respond | Forward]:
     try:
         given = yield from _given(call, parse_parameters(call.query))
         found = transaction.find(call.site, call.cookies, given.request, call.now)
+        if not (yield ClaimOnce(key=given.claim_key, until=given.at + CODE_SECONDS)):
+            raise InvalidToken("handoff_used")
         under_way = _under_way(call, found)
         session = _living(call, given)
         if not (yield ClaimOnce(key=under_way.claim_key, until=under_way.until)):
@@ -319,6 +326,7 @@ def _unseal(call: Call, code: bytes, sealed: bytes) -> _Given:
     head, _, session = data.partition(b"\n")
     match json.loads(head):
         case [1, int(at) | float(at), str(request)]:
-            return _Given(at=float(at), request=request, session=decode_session(session))
+            claim_key = _key(code) + b":shown"
+            return _Given(at=float(at), claim_key=claim_key, request=request, session=decode_session(session))
         case _:
             raise InvalidCookie("handoff_unknown", "of another version")

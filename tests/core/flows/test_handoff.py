@@ -351,7 +351,7 @@ def refused(respond: Respond, status: int) -> dict[str, Any]:
 
 class TestWhoGetsNothing:
     def test_a_stolen_code_without_the_cookie(self) -> None:
-        """Whoever reads the URL in a log or over a shoulder has nothing; the browser that asked gets in."""
+        """Whoever reads the URL in a log or over a shoulder has nothing; who asked begins anew."""
         a, b = person()
         a.log_in()
         returned = code_for(a, ask(b))
@@ -361,7 +361,21 @@ class TestWhoGetsNothing:
 
         assert not thief.has_session
         assert codes(thief) == ["state_no_cookie"]
-        assert location(b.get(returned, CROSS)) == TARGET
+        refused(b.get(returned, CROSS), 400)
+        assert location(b.get(code_for(a, ask(b)), CROSS)) == TARGET
+
+    def test_a_code_that_was_shown_to_us_is_worth_nothing_to_who_made_the_request(self) -> None:
+        """Somebody leads a person who is signed in here with a request of his own, and reads the code."""
+        victim, b = person()
+        victim.log_in()
+        attacker = b.at(b"b.other")
+        returned = code_for(victim, ask(attacker))
+
+        refused(b.get(returned, CROSS), 400)
+        refused(attacker.get(returned, CROSS), 400)
+
+        assert codes(attacker) == ["state_no_cookie", "handoff_used"]
+        assert not attacker.has_session
 
     def test_a_code_that_was_planted_in_anothers_browser(self) -> None:
         """Login CSRF: the victim began something at b.other too, but not what the attacker's code is for."""
