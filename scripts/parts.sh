@@ -19,6 +19,7 @@ has() {
 # What a part is known by, and the Debian package that brings it. Fonts: without one Chromium draws no text.
 wanted="nginx=nginx-light
 chromium=chromium
+certutil=libnss3-tools
 wrk=wrk
 h2load=nghttp2-client
 openssl=openssl
