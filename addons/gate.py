@@ -17,7 +17,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
 from addons.bodies import FlowBody
 from addons.orders import EndNow, LayerSettings
-from addons.translation import answer_framing, build_answer, build_forward, build_own_answer
+from addons.translation import answer_framing, build_answer, build_forward, build_own_answer, peer_of
 from addons.verdicts import Phase, Verdict, verdict_of
 from sidecar.application import Application, WireResponse
 from sidecar.core.decision import Flow, Forward, Note, Respond
@@ -83,12 +83,11 @@ class Gate:
         verdict = _verdict(flow)
         if verdict.phase is not Phase.UNDECIDED or verdict.head is not None:
             raise Undecided("a second time")
-        peer = flow.client_conn.peername
         head = verdict.head = RequestHead(
             verdict.method,
             verdict.target,
             verdict.fields,
-            str(peer[0]),
+            peer_of(flow.client_conn),
             self._next_id(),
             verdict.is_tls,
         )

@@ -13,6 +13,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Server
 from addons.http1 import BodyUnwanted, StrictHttp1Client, StrictHttp1Server
 from addons.orders import EndNow, LayerSettings, Tick
 from addons.streams import GatedStream
+from addons.translation import peer_of
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
@@ -57,7 +58,7 @@ class GatedHttpLayer(HttpLayer):
             self.connections.setdefault(client, _GatedHttp2Server(self.context.fork()))
         elif not is_h3_alpn(client.alpn):
             settings = self._settings
-            peer = str(client.peername[0])
+            peer = peer_of(client)
             self.connections.setdefault(
                 client,
                 StrictHttp1Server(

@@ -18,13 +18,15 @@ from sidecar.core.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from mitmproxy.connection import Client
+
     from addons.verdicts import Verdict
     from sidecar.application import WireResponse
     from sidecar.core.decision import Forward
     from sidecar.core.http import HeaderPair
     from sidecar.core.runtime import Limits
 
-__all__ = ["answer_framing", "build_answer", "build_forward", "build_own_answer", "read_head"]
+__all__ = ["answer_framing", "build_answer", "build_forward", "build_own_answer", "peer_of", "read_head"]
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"[!\"$-~]+")  # visible ASCII without "#"
@@ -39,6 +41,11 @@ _FIRST_FINAL: Final = 200
 _EMPTY: Final = 204  # RFC 9110 §15.3.5
 _CHUNKED: Final[HeaderPair] = (b"Transfer-Encoding", b"chunked")
 _CLOSE: Final[HeaderPair] = (b"Connection", b"close")
+
+
+def peer_of(client: Client) -> str:
+    """Return a client's address; one that came by IPv4 to a socket of both families has its IPv4 address."""
+    return str(client.peername[0]).removeprefix("::ffff:")
 
 
 def read_head(verdict: Verdict, request: Request, limits: Limits) -> None:

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy import options
-from mitmproxy.addons import core, dns_resolver, next_layer, proxyserver, tlsconfig
+from mitmproxy.addons import core, dns_resolver, next_layer, tlsconfig
 from mitmproxy.master import Master
 from mitmproxy.utils import asyncio_utils
 
 from addons.authenticate import OPTIONS, Authenticate
 from addons.gate import Gate
 from addons.orders import EndNow
+from sidecar.engines.mitm.listening import BoundProxyserver
 from sidecar.engines.mitm.tls import ListenerAddon
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
+
+    from mitmproxy.addons import proxyserver
 
     from sidecar.application import Application, Observer
     from sidecar.core.decision import Lease
@@ -150,18 +154,21 @@ async def serve(
     *,
     mode: str = "reverse",
     tls: ListenerTls | None = None,
+    sock: socket.socket | None = None,
     keys: Path | None = None,
     is_ours: Callable[[str], bool] | None = None,
     hosts: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
     addons: Sequence[object] = (),
 ) -> MitmServer:
-    """Serve `application` in the running loop by mitmproxy.
+    """Serve `application` in the running loop by mitmproxy, on `listen` or on a socket that listens already.
 
     `mode` is one of mitmproxy's: reverse, transparent, regular, local, socks5, wireguard. `keys` is the
     folder of the certificate authority (made with 0700). `is_ours` and `hosts` (patterns of "host:port") say
-    what the capturing modes gate. Raises OSError when the address can't be had.
+    what the capturing modes gate. Raises OSError when the address can't be had, or the mode not be started,
+    ValueError when `listen` is no address: the operator's fault.
     """
+    host, port = _split(listen) if sock is None else sock.getsockname()[:2]
     gate = Gate(application, limits, is_ours, clock)
     listener = ListenerAddon(tls, application.observer)
     authenticate = Authenticate(gate, has_tls=tls is not None)
@@ -173,27 +180,25 @@ async def serve(
         listener,
         authenticate,
         *addons,
-        proxyserver.Proxyserver(),
+        BoundProxyserver(listen, sock),
         dns_resolver.DnsResolver(),
         next_layer.NextLayer(),
         tlsconfig.TlsConfig(),
     )
-    host, port = _split(listen)
     spec = _mode_spec(mode, has_tls=tls is not None)
     master.options.update(
         **OPTIONS, mode=[spec], listen_host=host, listen_port=port, allow_hosts=list(hosts), http2=True
     )
     _watch(surroundings, application.observer)
     surroundings.enter_context(asyncio_utils.set_eager_task_factory())
-    proxy: proxyserver.Proxyserver = master.addons.get("proxyserver")
-    if not await proxy.setup_servers():
-        errors = [instance.last_exception for instance in proxy.servers]
+    try:
+        await master.addons.get("proxyserver").setup_servers()
+    except Exception as error:
         surroundings.close()
         await master.done()
-        error = next((error for error in errors if error is not None), None)
         if isinstance(error, OSError):
             raise OSError(error.errno, os.strerror(error.errno or 0), listen) from error
-        raise OSError(None, f"mitmproxy can't start in mode {mode}: {error}", listen)
+        raise OSError(None, f"mitmproxy can't start in mode {mode}: {error}", listen) from error
     await master.running()
     return MitmServer(master, gate, authenticate, surroundings)
 
@@ -225,7 +230,9 @@ def prepare_folder(folder: Path) -> Path:
 
 
 def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ValueError(f"not an address to listen on: {listen!r} (host:port or [::1]:port)")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  ":8080" says so
 
 
