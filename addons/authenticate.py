@@ -256,15 +256,6 @@ class Authenticate:
 
     # WebSockets.
 
-    def websocket_message(self, flow: HTTPFlow) -> None:
-        """Note activity; keep nothing but the last message, which other addons may look at."""
-        websocket = flow.websocket
-        if websocket is not None:
-            del websocket.messages[:-1]
-        verdict = verdict_of(flow)
-        if verdict is not None:
-            verdict.is_active = True
-
     def websocket_end(self, flow: HTTPFlow) -> None:
         """Forget it."""
         with self._closed(flow, "websocket_end"):

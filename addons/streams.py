@@ -309,7 +309,7 @@ class GatedStream(AnsweringStream):
             yield commands.CloseConnection(self.context.client)
             self.client_state = self.server_state = self.state_errored
         else:
-            self.child_layer = GatedWebSocket(self.context, self.flow)
+            self.child_layer = GatedWebSocket(self.context, self.flow, self.verdict)
             self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
             yield from self.child_layer.handle_event(events.Start())
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
