@@ -18,6 +18,7 @@ from mitmproxy.utils import asyncio_utils
 from addons.authenticate import OPTIONS, Authenticate
 from addons.gate import Gate
 from addons.orders import EndNow
+from sidecar.engines.mitm.asking import ask_sparingly
 from sidecar.engines.mitm.listening import BoundProxyserver
 from sidecar.engines.mitm.tls import ListenerAddon
 
@@ -175,6 +176,7 @@ async def serve(
     folder = prepare_folder(keys or _default_folder())
     surroundings = ExitStack()
     master = Master(options.Options(confdir=str(folder)), asyncio.get_running_loop())
+    ask_sparingly(master)
     master.addons.add(
         core.Core(),
         listener,
