@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import h11
-from h11._readers import ChunkedReader
+from h11._readers import ChunkedReader, ContentLengthReader
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
 
+from addons.messages import make_request
 from sidecar.engines.express.bodies import BrokenBody, ChunkedBody
 from sidecar.engines.express.requesthead import HeadRefused, RequestParser
 
@@ -97,15 +98,44 @@ class StrictHttp1Server(Http1Server):
         if isinstance(event, events.DataReceived):
             try:
                 data = bytes(self.buf)
-                if not self._parser.parse_first(data):
+                end = self._parser.parse_first(data)
+                if not end:
                     self.head_since = self.head_since or time.monotonic()
                     return
                 self.head_since = 0.0
-                self.buf.maybe_extract_at_most(len(data) - len(data.lstrip(b"\r\n")))
             except HeadRefused as refusal:
                 yield from self._refuse(refusal)
                 return
+            if self._parser.target.startswith(b"/") and self._parser.method != b"CONNECT":
+                self.buf.maybe_extract_at_most(end)
+                yield from self._begin(event)
+                return
+            self.buf.maybe_extract_at_most(len(data) - len(data.lstrip(b"\r\n")))
         yield from super().read_headers(event)
+
+    def _begin(self, event: events.DataReceived) -> CommandGenerator[None]:
+        """Begin a request, as mitmproxy does, with what has been read; it need not be read a second time."""
+        parser = self._parser
+        self.request = make_request(
+            host="",
+            port=0,
+            method=parser.method,
+            scheme=b"",
+            authority=b"",
+            path=parser.target,
+            http_version=b"HTTP/1.1" if parser.is_11 else b"HTTP/1.0",
+            pairs=parser.headers,
+            content=None,
+            started=time.time(),
+        )
+        length = None if parser.is_chunked else parser.length
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, length == 0))
+        if length is None:
+            self.body_reader = _StrictChunks()  # type: ignore[assignment]  # has what is used of a reader
+        else:
+            self.body_reader = ContentLengthReader(length)
+        self.state = self.read_body
+        yield from self.read_body(event)
 
     def time_out(self) -> CommandGenerator[None]:
         """Answer a head that did not arrive in time (RFC 9110 §15.5.9)."""
