@@ -123,7 +123,7 @@ def _replay(words: DevWords, file: Path, environment: Mapping[str, str]) -> int:
     import typer
 
     from sidecar.dev.recording import read_recording
-    from sidecar.dev.replay import Replay, table
+    from sidecar.dev.replay import Replay, summary, table
     from sidecar.supervisor.serving import build_surroundings
 
     asked = Replay(_other_runtime(words, environment), build_surroundings())
@@ -136,7 +136,7 @@ def _replay(words: DevWords, file: Path, environment: Mapping[str, str]) -> int:
     for warning in asked.warnings:
         typer.echo(f"Note: {warning}", err=True)
     skipped = f"; {asked.skipped} of Doorward's own endpoints left out" if asked.skipped else ""
-    typer.echo(f"{len(changes)} of {len(found)} requests are decided otherwise{skipped}.")
+    typer.echo(f"{summary(found)}{skipped}.")
     return 1 if changes else 0
 
 

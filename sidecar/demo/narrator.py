@@ -78,7 +78,7 @@ class Narrator:
         """Tell what was decided, and why."""
         del sent_bytes, seconds, upstream_seconds
         path = printable(head.target.partition(b"?")[0].decode("latin-1"), _PATH_COLUMN)
-        request = f"{printable(head.method.decode('latin-1'), 7):<5} {path:<{_PATH_COLUMN}}"
+        request = f"{printable(head.method.decode('latin-1'), 7):<7} {path:<{_PATH_COLUMN}}"
         self.say(f"{self._time()}  {request} {self._status(status)}  {told(note)}")
 
     def malformed(self, peer: str, reason: str, detail: str) -> None:
