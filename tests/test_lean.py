@@ -78,7 +78,7 @@ def test_serving_process_loads_nothing_that_it_does_not_use() -> None:
 
 _INTERCEPT = """
 import sys
-import sidecar.supervisor.interception
+import {module}
 unused = {"flask", "ldap3", "werkzeug", "passlib"}
 print(sorted(unused & set(sys.modules)))
 from mitmproxy import addons
@@ -87,10 +87,15 @@ print(core is addons.core, len(addons.default_addons()) > 20, "flask" in sys.mod
 """
 
 
-def test_interception_loads_only_the_addons_of_mitmproxys_that_it_runs() -> None:
+@pytest.mark.parametrize("module", ["sidecar.supervisor.interception", "sidecar.engines.mitm"])
+def test_interception_loads_only_the_addons_of_mitmproxys_that_it_runs(module: str) -> None:
     """The package is whole again for whoever asks for all of it, as mitmweb's view does."""
     run = subprocess.run(
-        [sys.executable, "-c", _INTERCEPT], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", _INTERCEPT.replace("{module}", module)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert run.stdout.splitlines() == ["[]", "True True True"]
 
