@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy import ctx
@@ -11,6 +12,7 @@ from mitmproxy.proxy.mode_servers import AsyncioServerInstance, ServerInstance
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from sidecar.engines.express.listening import open_sockets
+from sidecar.engines.mitm.modes import start_instance
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +45,7 @@ class BoundProxyserver(proxyserver.Proxyserver):
             instance: ServerInstance[ProxyMode] = ServerInstance.make(mode, self)
             if isinstance(instance, AsyncioServerInstance) and mode.transport_protocol != "udp":
                 instance.listen = _Listening(instance, self._sockets)  # type: ignore[method-assign]  # its own
-            await instance.start()
+            await start_instance(instance, Path(ctx.options.confdir))
             self.servers._instances[mode] = instance  # noqa: SLF001  where mitmproxy looks for it
         return True
 

@@ -20,6 +20,7 @@ from addons.gate import Gate
 from addons.orders import EndNow
 from sidecar.engines.mitm.asking import ask_sparingly
 from sidecar.engines.mitm.listening import BoundProxyserver
+from sidecar.engines.mitm.modes import end_redirector, parse_mode, refusal
 from sidecar.engines.mitm.tls import ListenerAddon
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["MitmServer", "serve"]
 
 _logger: Final = logging.getLogger("mitmproxy")
+# Without any handler Python would write what it says to standard error, between our own lines.
+_logger.addHandler(logging.NullHandler())
 _CLOSING_SECONDS: Final = 2.0
 _TURN_SECONDS: Final = 0.01
 
@@ -113,6 +116,7 @@ class MitmServer:
         """Stop accepting, let what runs end within `seconds`, then close what is left."""
         self._gate.is_draining = True
         await self._proxy.servers.update([])
+        await end_redirector()
         await self._end([EndNow(flow) for flow in tuple(self._gate.open) if flow.websocket is not None])
         busy = {flow.client_conn.id for flow in self._gate.open}
         for name, handler in tuple(self._proxy.connections.items()):
@@ -166,10 +170,11 @@ async def serve(
 
     `mode` is one of mitmproxy's: reverse, transparent, regular, local, socks5, wireguard. `keys` is the
     folder of the certificate authority (made with 0700). `is_ours` and `hosts` (patterns of "host:port") say
-    what the capturing modes gate. Raises OSError when the address can't be had, or the mode not be started,
-    ValueError when `listen` is no address: the operator's fault.
+    what the capturing modes gate. Raises OSError when the address can't be had, ConfigurationError when the
+    mode can't be started, ValueError when `listen` is no address: the operator's fault.
     """
     host, port = _split(listen) if sock is None else sock.getsockname()[:2]
+    spec = parse_mode(_mode_spec(mode, has_tls=tls is not None)).full_spec
     gate = Gate(application, limits, is_ours, clock)
     listener = ListenerAddon(tls, application.observer)
     authenticate = Authenticate(gate, has_tls=tls is not None)
@@ -187,11 +192,9 @@ async def serve(
         next_layer.NextLayer(),
         tlsconfig.TlsConfig(),
     )
-    spec = _mode_spec(mode, has_tls=tls is not None)
     master.options.update(
         **OPTIONS, mode=[spec], listen_host=host, listen_port=port, allow_hosts=list(hosts), http2=True
     )
-    _watch(surroundings, application.observer)
     surroundings.enter_context(asyncio_utils.set_eager_task_factory())
     try:
         await master.addons.get("proxyserver").setup_servers()
@@ -200,7 +203,8 @@ async def serve(
         await master.done()
         if isinstance(error, OSError):
             raise OSError(error.errno, os.strerror(error.errno or 0), listen) from error
-        raise OSError(None, f"mitmproxy can't start in mode {mode}: {error}", listen) from error
+        raise refusal(mode, error) from error
+    _watch(surroundings, application.observer)
     await master.running()
     return MitmServer(master, gate, authenticate, surroundings)
 
