@@ -283,7 +283,7 @@ def trusting(home: Path, authorities: dict[str, Path]) -> None:
     store.mkdir(parents=True)
     where = ["-d", f"sql:{store}"]
     commands = [["-N", "--empty-password"]]
-    commands += [["-A", "-n", name, "-t", "CP,,", "-i", str(file)] for name, file in authorities.items()]
+    commands += [["-A", "-n", name, "-t", "C,,", "-i", str(file)] for name, file in authorities.items()]
     for words in commands:
         subprocess.run([str(certutil), *where, *words], check=True, timeout=20, capture_output=True)
 
