@@ -7,6 +7,7 @@ no body, so that a long session costs little memory.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -46,11 +47,15 @@ class Showing:
 
     name = "doorward-showing"
 
-    def __init__(self, shown: View, login: LoginView, clock: Callable[[], float]) -> None:
-        """Bind the parts."""
+    def __init__(
+        self, shown: View, login: LoginView, clock: Callable[[], float], most: int = _MAX_SHOWN
+    ) -> None:
+        """Bind the parts. `most` is how many requests the view holds; the oldest go."""
         self._view = shown
         self._login = login
         self._clock = clock
+        self._most = most
+        self._order: deque[http.HTTPFlow] = deque()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Show a request that was decided."""
@@ -97,8 +102,9 @@ class Showing:
             known.set_state(copy.get_state())
             self._view.update([known])
             return
-        while self._view.store_count() >= _MAX_SHOWN:
-            self._view.remove([next(iter(self._view))])
+        if len(self._order) >= self._most:
+            self._view.remove([self._order.popleft()])
+        self._order.append(copy)
         self._view.add([copy])
 
 
