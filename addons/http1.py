@@ -17,10 +17,16 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestHeaders,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
 
-from addons.messages import make_request
+from addons.messages import make_request, make_response
+from sidecar.engines.express.answerhead import AnswerBroken, AnswerParser
 from sidecar.engines.express.bodies import BrokenBody, ChunkedBody
 from sidecar.engines.express.requesthead import HeadRefused, RequestParser
 
@@ -32,7 +38,9 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
+    from sidecar.core.http import HeaderPair
     from sidecar.core.runtime import Limits
+    from sidecar.engines.express.answerhead import ParsedAnswer
 
 __all__ = ["LINGER_SECONDS", "BodyUnwanted", "StrictHttp1Client", "StrictHttp1Server"]
 
@@ -41,6 +49,11 @@ LINGER_SECONDS: Final = 5.0
 _MAX_ANSWER_HEAD_BYTES: Final = 131_072
 _SWITCHING_PROTOCOLS: Final = 101
 _FIRST_FINAL: Final = 200
+_BODILESS: Final = frozenset({b"HEAD", b"CONNECT"})
+_CHUNKED: Final = (b"Transfer-Encoding", b"chunked")
+_REASON_AT: Final = len(b"HTTP/1.1 200 ")
+# One for all connections: what one upstream connection has said is known on the next.
+_answers: Final = AnswerParser()
 
 
 @dataclass
@@ -80,6 +93,20 @@ def _be_strict(connection: Http1Connection) -> None:
     reader: object = connection.body_reader
     if isinstance(reader, ChunkedReader):
         connection.body_reader = _StrictChunks()  # type: ignore[assignment]  # has what is used of a reader
+
+
+def _stripped(pairs: list[HeaderPair]) -> list[HeaderPair]:
+    """Return fields without white space behind their values (RFC 9112 §5.1), which our parsers leave."""
+    return [(name, value.rstrip(b" \t")) for name, value in pairs]
+
+
+def _expect_body(connection: Http1Connection, length: int | None) -> None:
+    """Have a connection read a body of `length` bytes next; None: chunks."""
+    if length is None:
+        connection.body_reader = _StrictChunks()  # type: ignore[assignment]  # has what is used of a reader
+    else:
+        connection.body_reader = ContentLengthReader(length)
+    connection.state = connection.read_body
 
 
 class StrictHttp1Server(Http1Server):
@@ -124,17 +151,13 @@ class StrictHttp1Server(Http1Server):
             authority=b"",
             path=parser.target,
             http_version=b"HTTP/1.1" if parser.is_11 else b"HTTP/1.0",
-            pairs=parser.headers,
+            pairs=_stripped(parser.headers),
             content=None,
             started=time.time(),
         )
         length = None if parser.is_chunked else parser.length
         yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, length == 0))
-        if length is None:
-            self.body_reader = _StrictChunks()  # type: ignore[assignment]  # has what is used of a reader
-        else:
-            self.body_reader = ContentLengthReader(length)
-        self.state = self.read_body
+        _expect_body(self, length)
         yield from self.read_body(event)
 
     def time_out(self) -> CommandGenerator[None]:
@@ -216,7 +239,43 @@ class StrictHttp1Client(Http1Client):
                     )
                 )
                 return
+            answer = self._take_plain()
+            if answer is not None:
+                yield from self._begin(event, answer)
+                return
         yield from super().read_headers(event)
+
+    def _take_plain(self) -> ParsedAnswer | None:
+        """Take the head of an answer whose body has a certain end, on a connection that is kept.
+
+        Such heads come again and again, and are known by their bytes. All others are mitmproxy's to read.
+        """
+        try:
+            read = _answers.parse(bytes(self.buf))
+        except AnswerBroken:
+            return None
+        if read is None or self.request is None or self.request.data.method.upper() in _BODILESS:
+            return None
+        answer, end = read
+        if not (answer.has_body and answer.keep_alive and (answer.is_chunked or answer.length >= 0)):
+            return None
+        self.buf.maybe_extract_at_most(end)
+        return answer
+
+    def _begin(self, event: events.DataReceived, answer: ParsedAnswer) -> CommandGenerator[None]:
+        """Begin an answer, as mitmproxy does, with what has been read."""
+        length = None if answer.is_chunked else answer.length
+        framing = _CHUNKED if length is None else (b"Content-Length", b"%d" % length)
+        self.response = make_response(
+            status=answer.status,
+            reason=answer.line[_REASON_AT:-2],
+            pairs=[*_stripped(answer.headers), framing],
+            content=None,
+            started=time.time(),
+        )
+        yield ReceiveHttp(ResponseHeaders(self.stream_id or 0, self.response, length == 0))
+        _expect_body(self, length)
+        yield from self.read_body(event)
 
     def _skip_interim(self) -> bool:
         data = bytes(self.buf)
