@@ -25,9 +25,10 @@ from mitmproxy import command, ctx, exceptions
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
+from addons.destinations import destination_of
 from addons.gate import Gate
-from addons.orders import Tick
-from addons.stacks import ClosedLayer, build_server_stack, gated, is_early, is_http
+from addons.stacks import ClosedLayer, build_server_stack, gated
+from addons.sweeping import Sweeper, is_blocked
 from addons.upstream_tls import distrust, start_upstream_tls
 from addons.verdicts import Phase, verdict_of
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "Authenticate", "Seal", "addons"]
 
 _logger: Final = logging.getLogger(__name__)
-_SWEEP_SECONDS: Final = 1.0
 
 OPTIONS: Final[dict[str, object]] = {
     # An upstream is met when a request was let through, not when somebody connects.
@@ -64,10 +64,17 @@ class Authenticate:
 
     name = "doorward"
 
-    def __init__(self, gate: Gate | None = None, *, has_tls: bool | None = None) -> None:
-        """`has_tls`: whether a reverse proxy's listener speaks TLS; None goes by what a client sends."""
+    def __init__(
+        self, gate: Gate | None = None, *, has_tls: bool | None = None, sweep_seconds: float = 1.0
+    ) -> None:
+        """`has_tls`: whether a reverse proxy's listener speaks TLS; None goes by what a client sends.
+
+        Time-outs are kept to about `sweep_seconds`.
+        """
         self._gate = gate
         self._has_tls = has_tls
+        self._sweep_seconds = sweep_seconds
+        self._sweeping = Sweeper()
         self._sweeper: asyncio.Task[None] | None = None
         self._is_engine = gate is not None
 
@@ -117,24 +124,20 @@ class Authenticate:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(self._sweep_seconds)
             with self._closed(None, "sweep"):
                 await self.sweep()
 
     async def sweep(self) -> None:
         """End what is due, and what waits too long."""
         connections = ctx.master.addons.get("proxyserver").connections
-        for due in self.gate().overdue():
+        for due in self.gate().overdue(lambda client: is_blocked(connections.get(client.id))):
             handler = connections.get(due.flow.client_conn.id)
             if handler is not None:
                 await handler.server_event(due)
-        now = time.monotonic()
+        limits = self.gate().limits
         for handler in tuple(connections.values()):
-            if is_early(handler):
-                if time.time() - handler.client.timestamp_start > self.gate().limits.head_seconds:
-                    handler.close_connection(handler.client)
-            elif is_http(handler):
-                await handler.server_event(Tick(now))
+            await self._sweeping.look(handler, limits, time.monotonic(), time.time())
 
     @command.command("doorward.status")  # type: ignore[untyped-decorator]  # mitmproxy's
     def status(self) -> Sequence[str]:
@@ -217,10 +220,16 @@ class Authenticate:
     def tls_start_server(self, start: TlsData) -> None:
         """Speak TLS to an upstream by its own rules."""
         try:
-            start_upstream_tls(start, self.gate().upstreams)
+            start_upstream_tls(start)
         except Exception:  # noqa: BLE001  the outermost edge: fail closed, tell the operator
             distrust(start)
             self._tell("tls_start_server", "")
+
+    def tls_failed_server(self, failed: TlsData) -> None:
+        """Note that somebody answers there, but not in a way that we may trust."""
+        destination = destination_of(failed.conn)
+        if destination is not None:
+            destination.fate = destination.fate or ("upstream_broken", 502)
 
     # Requests.
 

@@ -1,12 +1,16 @@
-"""A request's body for the few flows of ours that read one (a callback by form_post, signing out)."""
+"""A request's body: for the few flows of ours that read one (a callback by form_post), or on its way."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from sidecar.core.errors import BadRequest
 
-__all__ = ["FlowBody"]
+if TYPE_CHECKING:
+    from sidecar.core.runtime import Limits
+
+__all__ = ["FlowBody", "Upload"]
 
 
 class FlowBody:
@@ -44,3 +48,27 @@ class FlowBody:
             self._content.set_exception(BadRequest(reason, detail))
             # Whoever waits gets it; nobody may be waiting any more.
             self._content.exception()
+
+
+class Upload:
+    """A body that is passed on: as large as it likes, as long as it keeps a rate (S56)."""
+
+    __slots__ = ("_progress", "_progress_at", "received")
+
+    def __init__(self, now: float) -> None:
+        """Begin; `now` is on the monotonic clock."""
+        self.received = 0
+        self._progress = 0
+        self._progress_at = now
+
+    def is_slow(self, now: float, limits: Limits, *, is_blocked: bool) -> bool:
+        """Tell whether it drips. While we do not read (`is_blocked`), it is not the client who is slow."""
+        seconds = now - self._progress_at
+        if not is_blocked:
+            if seconds < limits.body_grace_seconds:
+                return False
+            if self.received - self._progress < limits.body_min_rate * seconds:
+                return True
+        self._progress = self.received
+        self._progress_at = now
+        return False

@@ -50,7 +50,7 @@ class Gate:
     """Decides flows with one application.
 
     `is_ours` tells whether a host (as a Host field names it) is one that we gate; None gates all. `open`
-    holds the flows under way. `upstreams` remembers which upstream an address belongs to, for its TLS.
+    holds the flows under way.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class Gate:
         self.limits = limits
         self.settings = LayerSettings(limits=limits, malformed=self.malformed)
         self.open: dict[HTTPFlow, Verdict] = {}
-        self.upstreams: dict[tuple[str, int], Upstream] = {}
         self.is_draining = False
         self._is_ours = is_ours
         self._clock = clock
@@ -165,7 +164,6 @@ class Gate:
             # RFC 6455 §4.1: a handshake has no body; its bytes would become the tunnel's.
             self._refuse(flow, "invalid_request", 400)
             return
-        self.upstreams[upstream.host, upstream.port] = upstream
         flow.request = build_forward(outcome, verdict, content)
         verdict.phase = Phase.FORWARD
 
@@ -194,7 +192,7 @@ class Gate:
         verdict.sent_bytes = len(wire.body)
         verdict.phase = Phase.ANSWER
 
-    def _refuse(self, flow: HTTPFlow, reason: str, status: int) -> None:
+    def _refuse(self, flow: HTTPFlow, reason: str, status: int, detail: str = "") -> None:
         """Answer for what was found here, keeping what is known of the request."""
         verdict = _verdict(flow)
         head = verdict.head
@@ -208,6 +206,7 @@ class Gate:
                 rule=known.rule,
                 user=known.user,
                 session_id=known.session_id,
+                detail=detail or None,
             )
 
     def malformed(self, refusal: HeadRefused, peer: str) -> Response:
@@ -229,12 +228,13 @@ class Gate:
         fields = list(flow.response.headers.fields)
         try:
             validate_headers(flow.response)
-        except ValueError:
-            self._refuse(flow, "upstream_broken", 502)
+        except ValueError as error:
+            self._refuse(flow, "upstream_broken", 502, _of_upstream(verdict, str(error)))
             return
         answer = self.application.finish(verdict.forward.finish, status, fields)
         if not answer.is_acceptable or (status == _SWITCHING_PROTOCOLS and not answer.is_tunnel):
-            self._refuse(flow, "upstream_broken", 502)
+            detail = _of_upstream(verdict, f"unacceptable answer {status}")
+            self._refuse(flow, "upstream_broken", 502, detail)
             return
         headers = [*answer.headers, *answer_framing(verdict, status, fields)]
         if answer.is_tunnel:
@@ -256,7 +256,8 @@ class Gate:
         if verdict.failure is not None:
             reason, status = verdict.failure
             verdict.failure = None
-            self._refuse(flow, reason, status)
+            detail = flow.error.msg if flow.error is not None else ""
+            self._refuse(flow, reason, status, _of_upstream(verdict, detail))
         else:
             self.report(flow, 0)
 
@@ -298,10 +299,11 @@ class Gate:
 
     # Leases.
 
-    def overdue(self) -> list[EndNow]:
-        """Return the ends that are due: leases that are over, upstreams that do not answer.
+    def overdue(self, is_blocked: Callable[[Client], bool]) -> list[EndNow]:
+        """Return the ends that are due: leases that are over, upstreams that do not answer, bodies that drip.
 
-        Activity of WebSockets is told to the application on this occasion.
+        `is_blocked` tells of a client whether we do not read what it sends. Activity of WebSockets is told to
+        the application on this occasion.
         """
         now, wall = time.monotonic(), self._clock()
         due: list[EndNow] = []
@@ -310,11 +312,15 @@ class Gate:
             if forward is None:
                 continue
             limit = forward.upstream.response_seconds
-            if (
+            if verdict.upload is not None and verdict.upload.is_slow(
+                now, self.limits, is_blocked=is_blocked(flow.client_conn)
+            ):
+                due.append(EndNow(flow, ("timeout", 408)))
+            elif (
                 limit is not None
-                and verdict.asked_at
+                and verdict.waiting_since
                 and not verdict.is_finished
-                and now - verdict.asked_at > limit
+                and now - verdict.waiting_since > limit
             ):
                 due.append(EndNow(flow, ("upstream_timeout", 504)))
             elif forward.lease is not None and self._is_over(flow, verdict, forward.lease, now, wall):
@@ -333,6 +339,11 @@ class Gate:
         elif now - verdict.started <= _LEASE_SECONDS:
             return False
         return wall >= lease.not_after or self.application.is_revoked(lease.session_id)
+
+
+def _of_upstream(verdict: Verdict, detail: str) -> str:
+    """Name the upstream: a site may have several, and whoever reads the line must see which one it was."""
+    return f"{verdict.forward.upstream.name}: {detail}" if verdict.forward is not None else detail
 
 
 def _verdict(flow: HTTPFlow) -> Verdict:

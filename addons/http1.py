@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Limits
     from sidecar.engines.express.answerhead import ParsedAnswer
 
-__all__ = ["LINGER_SECONDS", "BodyUnwanted", "StrictHttp1Client", "StrictHttp1Server"]
+__all__ = ["LINGER_SECONDS", "BodyUnwanted", "ClosedUnanswered", "StrictHttp1Client", "StrictHttp1Server"]
 
 # nginx's lingering_timeout: how long a client that was refused may still send before it is cut off.
 LINGER_SECONDS: Final = 5.0
@@ -59,6 +59,10 @@ _answers: Final = AnswerParser()
 @dataclass
 class BodyUnwanted(HttpEvent):
     """Tells a client's connection that the rest of a request's body is of no use."""
+
+
+class ClosedUnanswered(ResponseProtocolError):
+    """An upstream has closed without a byte of an answer."""
 
 
 class _StrictChunks:
@@ -220,6 +224,8 @@ class StrictHttp1Server(Http1Server):
 class StrictHttp1Client(Http1Client):
     """The upstream's side: interim answers are dropped, heads bounded, chunks strict."""
 
+    _has_spoken = False
+
     @classmethod
     def take_over(cls, client: Http1Client) -> None:
         """Make a client of mitmproxy's one of ours, before it has read anything."""
@@ -239,11 +245,24 @@ class StrictHttp1Client(Http1Client):
                     )
                 )
                 return
+            self._has_spoken = True
             answer = self._take_plain()
             if answer is not None:
                 yield from self._begin(event, answer)
                 return
+        elif isinstance(event, events.ConnectionClosed) and self.stream_id and not self._has_spoken:
+            if self.conn.state & ConnectionState.CAN_WRITE:
+                yield commands.CloseConnection(self.conn)
+            error = ClosedUnanswered(self.stream_id, "closed unanswered", ErrorCode.GENERIC_SERVER_ERROR)
+            yield ReceiveHttp(error)
+            return
         yield from super().read_headers(event)
+
+    def send(self, event: HttpEvent) -> CommandGenerator[None]:
+        """Begin anew with each request."""
+        if isinstance(event, RequestHeaders):
+            self._has_spoken = False
+        yield from super().send(event)
 
     def _take_plain(self) -> ParsedAnswer | None:
         """Take the head of an answer whose body has a certain end, on a connection that is kept.

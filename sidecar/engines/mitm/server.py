@@ -164,20 +164,23 @@ async def serve(
     is_ours: Callable[[str], bool] | None = None,
     hosts: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
+    sweep_seconds: float = 1.0,
     addons: Sequence[object] = (),
 ) -> MitmServer:
     """Serve `application` in the running loop by mitmproxy, on `listen` or on a socket that listens already.
 
     `mode` is one of mitmproxy's: reverse, transparent, regular, local, socks5, wireguard. `keys` is the
     folder of the certificate authority (made with 0700). `is_ours` and `hosts` (patterns of "host:port") say
-    what the capturing modes gate. Raises OSError when the address can't be had, ConfigurationError when the
-    mode can't be started, ValueError when `listen` is no address: the operator's fault.
+    what the capturing modes gate. Time-outs are kept to about `sweep_seconds`.
+
+    Raises OSError when the address can't be had, ConfigurationError when the mode can't be started,
+    ValueError when `listen` is no address: the operator's fault.
     """
     host, port = _split(listen) if sock is None else sock.getsockname()[:2]
     spec = parse_mode(_mode_spec(mode, has_tls=tls is not None)).full_spec
     gate = Gate(application, limits, is_ours, clock)
     listener = ListenerAddon(tls, application.observer)
-    authenticate = Authenticate(gate, has_tls=tls is not None)
+    authenticate = Authenticate(gate, has_tls=tls is not None, sweep_seconds=sweep_seconds)
     folder = prepare_folder(keys or _default_folder())
     surroundings = ExitStack()
     master = Master(options.Options(confdir=str(folder)), asyncio.get_running_loop())
