@@ -8,7 +8,7 @@ import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy import options
 from mitmproxy.addons import core, dns_resolver, next_layer, tlsconfig
@@ -115,6 +115,7 @@ class MitmServer:
     async def drain(self, seconds: float) -> None:
         """Stop accepting, let what runs end within `seconds`, then close what is left."""
         self._gate.is_draining = True
+        foreign = [server for server in self._servers() if not isinstance(server, asyncio.Server)]
         await self._proxy.servers.update([])
         await end_redirector()
         await self._end([EndNow(flow) for flow in tuple(self._gate.open) if flow.websocket is not None])
@@ -126,6 +127,10 @@ class MitmServer:
         self.close()
         # What was cancelled is to be over before the loop is.
         await self._wait_empty(_CLOSING_SECONDS)
+        # UDP's have threads of their own: one that still ends when Python does, crashes it.
+        closed = [asyncio.ensure_future(server.wait_closed()) for server in foreign]
+        if closed:
+            await asyncio.wait(closed, timeout=_CLOSING_SECONDS)
         await self._master.done()
         await asyncio.sleep(_TURN_SECONDS)
 
@@ -134,11 +139,14 @@ class MitmServer:
         while self._proxy.connections and time.monotonic() < deadline:  # noqa: ASYNC110  mitmproxy's own
             await asyncio.sleep(_TURN_SECONDS)
 
+    def _servers(self) -> list[Any]:
+        """Return mitmproxy's listeners: asyncio's for TCP, its own for UDP."""
+        return [server for instance in self._proxy.servers for server in getattr(instance, "_servers", ())]
+
     def close(self) -> None:
         """End everything at once."""
-        for instance in self._proxy.servers:
-            for server in getattr(instance, "_servers", ()):
-                server.close()
+        for server in self._servers():
+            server.close()
         for handler in tuple(self._proxy.connections.values()):
             self._close(handler)
         self._authenticate.done()
