@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "Authenticate", "Seal", "addons"]
 
 _logger: Final = logging.getLogger(__name__)
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 OPTIONS: Final[dict[str, object]] = {
     # An upstream is met when a request was let through, not when somebody connects.
@@ -256,8 +259,20 @@ class Authenticate:
     def error(self, flow: HTTPFlow) -> None:
         """Answer for an upstream that failed, or report what broke off."""
         with self._closed(flow, "error"):
-            if verdict_of(flow) is not None:
+            verdict = verdict_of(flow)
+            if verdict is not None:
+                if verdict.is_finished and verdict.version == b"HTTP/1.0":
+                    self._reset(flow.client_conn)
                 self.gate().fail(flow)
+
+    @staticmethod
+    def _reset(client: Client) -> None:
+        """Have a connection end in a reset: where the end of an answer is the connection's, it is no end."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+        io = None if handler is None else handler.transports.get(client)
+        sock = None if io is None or io.writer is None else io.writer.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
     # WebSockets.
 

@@ -19,10 +19,11 @@ class FlowBody:
     `wanted` is done when the flow has asked; only then does the layer keep what comes, up to `max_bytes`.
     """
 
-    __slots__ = ("_content", "max_bytes", "outcome", "wanted")
+    __slots__ = ("_content", "_declared", "max_bytes", "outcome", "wanted")
 
-    def __init__(self) -> None:
-        """Read nothing until asked."""
+    def __init__(self, declared: int = 0) -> None:
+        """Read nothing until asked. `declared` is how long the body says it is, in bytes."""
+        self._declared = declared
         self.wanted: asyncio.Event = asyncio.Event()
         self.max_bytes = 0
         self._content: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -30,6 +31,8 @@ class FlowBody:
 
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body. Raises BadRequest when it is larger, broken or too slow."""
+        if self._declared > max_bytes:
+            raise BadRequest("too_large", "the body is larger than this endpoint reads")
         self.max_bytes = max_bytes
         self.wanted.set()
         content = await self._content

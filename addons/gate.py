@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, cast
 
 from mitmproxy.net.http.validate import validate_headers
@@ -82,6 +83,8 @@ class Gate:
         verdict = _verdict(flow)
         if verdict.phase is not Phase.UNDECIDED or verdict.head is not None:
             raise Undecided("a second time")
+        if flow.client_conn.timestamp_end is not None:
+            return  # sent ahead by a client that is gone: nobody waits, and nothing would ever end it
         head = verdict.head = RequestHead(
             verdict.method,
             verdict.target,
@@ -125,7 +128,7 @@ class Gate:
 
     async def _run(self, flow: HTTPFlow, verdict: Verdict, decision: Flow) -> None:
         """Run a flow of ours until it ends, or asks for the body."""
-        body = verdict.body = FlowBody()
+        body = verdict.body = FlowBody(_declared_length(verdict))
         task = asyncio.ensure_future(self.application.run(decision, body))
         body.outcome = cast("asyncio.Task[object]", task)
         wanted = asyncio.ensure_future(body.wanted.wait())
@@ -133,6 +136,8 @@ class Gate:
             await asyncio.wait({task, wanted}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wanted.cancel()
+        if task.cancelled():
+            return  # nobody is there any more
         if task.done():
             self._settle(flow, verdict, task.result())
         else:
@@ -146,7 +151,8 @@ class Gate:
             return
         verdict.phase = Phase.UNDECIDED
         outcome = await body.outcome
-        self._settle(flow, verdict, outcome, await body.read(body.max_bytes))
+        content = await body.read(body.max_bytes) if isinstance(outcome, Forward) else None
+        self._settle(flow, verdict, outcome, content)
 
     def _settle(
         self, flow: HTTPFlow, verdict: Verdict, outcome: object, content: bytes | None = None
@@ -241,6 +247,9 @@ class Gate:
             headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
         elif self.is_draining and verdict.version == b"HTTP/1.1":
             headers.append((b"Connection", b"close"))
+        if not any(name.lower() == b"date" for name, _ in fields):
+            # RFC 9110 §6.6.1: a recipient that has a clock adds what is missing.
+            headers.append((b"Date", formatdate(self._clock(), usegmt=True).encode("ascii")))
         flow.response = build_answer(status, headers, None)
 
         def count(data: bytes) -> bytes:
@@ -294,8 +303,11 @@ class Gate:
     def forget(self, client: Client) -> None:
         """Report what a client that is gone has left behind."""
         for flow in [flow for flow in self.open if flow.client_conn is client]:
+            body = self.open[flow].body
             self.report(flow, 0)
             self.open.pop(flow, None)
+            if body is not None and body.outcome is not None:
+                body.outcome.cancel()
 
     # Leases.
 
@@ -339,6 +351,12 @@ class Gate:
         elif now - verdict.started <= _LEASE_SECONDS:
             return False
         return wall >= lease.not_after or self.application.is_revoked(lease.session_id)
+
+
+def _declared_length(verdict: Verdict) -> int:
+    """Return how long a body says it is, 0 when it does not say."""
+    lengths = [value for name, value in verdict.framing if name.lower() == b"content-length"]
+    return int(lengths[0]) if lengths else 0
 
 
 def _of_upstream(verdict: Verdict, detail: str) -> str:

@@ -369,6 +369,8 @@ class GatedStream(AnsweringStream):
             yield from self._drop_upstream()
             yield from self.fail("invalid_request", 400, event.message)
         else:
+            if isinstance(event, ResponseProtocolError):
+                self.verdict.ended_by = self.verdict.ended_by or "upstream_broken"
             if self.verdict.body is not None:
                 self.verdict.body.fail("invalid_request", "the client went away")
             yield from super().handle_protocol_error(event)
