@@ -40,6 +40,8 @@ class AnsweringStream(HttpStream):
         self._settings = settings
         self._has_begun = False
         self._streams_body = False
+        self._is_reused = False
+        self._has_asked_again = False
         self._wakeup: commands.RequestWakeup | None = None
 
     def answer(self, *, is_complete: bool) -> layer.CommandGenerator[None]:

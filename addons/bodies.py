@@ -1,12 +1,16 @@
-"""A request's body for the few flows of ours that read one (a callback by form_post, signing out)."""
+"""A request's body: for the few flows of ours that read one (a callback by form_post), or on its way."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from sidecar.core.errors import BadRequest
 
-__all__ = ["FlowBody"]
+if TYPE_CHECKING:
+    from sidecar.core.runtime import Limits
+
+__all__ = ["FlowBody", "Upload"]
 
 
 class FlowBody:
@@ -15,10 +19,11 @@ class FlowBody:
     `wanted` is done when the flow has asked; only then does the layer keep what comes, up to `max_bytes`.
     """
 
-    __slots__ = ("_content", "max_bytes", "outcome", "wanted")
+    __slots__ = ("_content", "_declared", "max_bytes", "outcome", "wanted")
 
-    def __init__(self) -> None:
-        """Read nothing until asked."""
+    def __init__(self, declared: int = 0) -> None:
+        """Read nothing until asked. `declared` is how long the body says it is, in bytes."""
+        self._declared = declared
         self.wanted: asyncio.Event = asyncio.Event()
         self.max_bytes = 0
         self._content: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -26,6 +31,8 @@ class FlowBody:
 
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body. Raises BadRequest when it is larger, broken or too slow."""
+        if self._declared > max_bytes:
+            raise BadRequest("too_large", "the body is larger than this endpoint reads")
         self.max_bytes = max_bytes
         self.wanted.set()
         content = await self._content
@@ -44,3 +51,27 @@ class FlowBody:
             self._content.set_exception(BadRequest(reason, detail))
             # Whoever waits gets it; nobody may be waiting any more.
             self._content.exception()
+
+
+class Upload:
+    """A body that is passed on: as large as it likes, as long as it keeps a rate (S56)."""
+
+    __slots__ = ("_progress", "_progress_at", "received")
+
+    def __init__(self, now: float) -> None:
+        """Begin; `now` is on the monotonic clock."""
+        self.received = 0
+        self._progress = 0
+        self._progress_at = now
+
+    def is_slow(self, now: float, limits: Limits, *, is_blocked: bool) -> bool:
+        """Tell whether it drips. While we do not read (`is_blocked`), it is not the client who is slow."""
+        seconds = now - self._progress_at
+        if not is_blocked:
+            if seconds < limits.body_grace_seconds:
+                return False
+            if self.received - self._progress < limits.body_min_rate * seconds:
+                return True
+        self._progress = self.received
+        self._progress_at = now
+        return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, cast
 
 from mitmproxy.net.http.validate import validate_headers
@@ -17,7 +18,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
 from addons.bodies import FlowBody
 from addons.orders import EndNow, LayerSettings
-from addons.translation import answer_framing, build_answer, build_forward, build_own_answer
+from addons.translation import answer_framing, build_answer, build_forward, build_own_answer, peer_of
 from addons.verdicts import Phase, Verdict, verdict_of
 from sidecar.application import Application, WireResponse
 from sidecar.core.decision import Flow, Forward, Note, Respond
@@ -50,7 +51,7 @@ class Gate:
     """Decides flows with one application.
 
     `is_ours` tells whether a host (as a Host field names it) is one that we gate; None gates all. `open`
-    holds the flows under way. `upstreams` remembers which upstream an address belongs to, for its TLS.
+    holds the flows under way.
     """
 
     def __init__(
@@ -64,7 +65,6 @@ class Gate:
         self.limits = limits
         self.settings = LayerSettings(limits=limits, malformed=self.malformed)
         self.open: dict[HTTPFlow, Verdict] = {}
-        self.upstreams: dict[tuple[str, int], Upstream] = {}
         self.is_draining = False
         self._is_ours = is_ours
         self._clock = clock
@@ -83,12 +83,13 @@ class Gate:
         verdict = _verdict(flow)
         if verdict.phase is not Phase.UNDECIDED or verdict.head is not None:
             raise Undecided("a second time")
-        peer = flow.client_conn.peername
+        if flow.client_conn.timestamp_end is not None:
+            return  # sent ahead by a client that is gone: nobody waits, and nothing would ever end it
         head = verdict.head = RequestHead(
             verdict.method,
             verdict.target,
             verdict.fields,
-            str(peer[0]),
+            peer_of(flow.client_conn),
             self._next_id(),
             verdict.is_tls,
         )
@@ -127,7 +128,7 @@ class Gate:
 
     async def _run(self, flow: HTTPFlow, verdict: Verdict, decision: Flow) -> None:
         """Run a flow of ours until it ends, or asks for the body."""
-        body = verdict.body = FlowBody()
+        body = verdict.body = FlowBody(_declared_length(verdict))
         task = asyncio.ensure_future(self.application.run(decision, body))
         body.outcome = cast("asyncio.Task[object]", task)
         wanted = asyncio.ensure_future(body.wanted.wait())
@@ -135,6 +136,8 @@ class Gate:
             await asyncio.wait({task, wanted}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wanted.cancel()
+        if task.cancelled():
+            return  # nobody is there any more
         if task.done():
             self._settle(flow, verdict, task.result())
         else:
@@ -148,7 +151,8 @@ class Gate:
             return
         verdict.phase = Phase.UNDECIDED
         outcome = await body.outcome
-        self._settle(flow, verdict, outcome, await body.read(body.max_bytes))
+        content = await body.read(body.max_bytes) if isinstance(outcome, Forward) else None
+        self._settle(flow, verdict, outcome, content)
 
     def _settle(
         self, flow: HTTPFlow, verdict: Verdict, outcome: object, content: bytes | None = None
@@ -166,7 +170,6 @@ class Gate:
             # RFC 6455 §4.1: a handshake has no body; its bytes would become the tunnel's.
             self._refuse(flow, "invalid_request", 400)
             return
-        self.upstreams[upstream.host, upstream.port] = upstream
         flow.request = build_forward(outcome, verdict, content)
         verdict.phase = Phase.FORWARD
 
@@ -195,7 +198,7 @@ class Gate:
         verdict.sent_bytes = len(wire.body)
         verdict.phase = Phase.ANSWER
 
-    def _refuse(self, flow: HTTPFlow, reason: str, status: int) -> None:
+    def _refuse(self, flow: HTTPFlow, reason: str, status: int, detail: str = "") -> None:
         """Answer for what was found here, keeping what is known of the request."""
         verdict = _verdict(flow)
         head = verdict.head
@@ -209,6 +212,7 @@ class Gate:
                 rule=known.rule,
                 user=known.user,
                 session_id=known.session_id,
+                detail=detail or None,
             )
 
     def malformed(self, refusal: HeadRefused, peer: str) -> Response:
@@ -230,18 +234,22 @@ class Gate:
         fields = list(flow.response.headers.fields)
         try:
             validate_headers(flow.response)
-        except ValueError:
-            self._refuse(flow, "upstream_broken", 502)
+        except ValueError as error:
+            self._refuse(flow, "upstream_broken", 502, _of_upstream(verdict, str(error)))
             return
         answer = self.application.finish(verdict.forward.finish, status, fields)
         if not answer.is_acceptable or (status == _SWITCHING_PROTOCOLS and not answer.is_tunnel):
-            self._refuse(flow, "upstream_broken", 502)
+            detail = _of_upstream(verdict, f"unacceptable answer {status}")
+            self._refuse(flow, "upstream_broken", 502, detail)
             return
         headers = [*answer.headers, *answer_framing(verdict, status, fields)]
         if answer.is_tunnel:
             headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
         elif self.is_draining and verdict.version == b"HTTP/1.1":
             headers.append((b"Connection", b"close"))
+        if not any(name.lower() == b"date" for name, _ in fields):
+            # RFC 9110 §6.6.1: a recipient that has a clock adds what is missing.
+            headers.append((b"Date", formatdate(self._clock(), usegmt=True).encode("ascii")))
         flow.response = build_answer(status, headers, None)
 
         def count(data: bytes) -> bytes:
@@ -257,7 +265,8 @@ class Gate:
         if verdict.failure is not None:
             reason, status = verdict.failure
             verdict.failure = None
-            self._refuse(flow, reason, status)
+            detail = flow.error.msg if flow.error is not None else ""
+            self._refuse(flow, reason, status, _of_upstream(verdict, detail))
         else:
             self.report(flow, 0)
 
@@ -294,15 +303,19 @@ class Gate:
     def forget(self, client: Client) -> None:
         """Report what a client that is gone has left behind."""
         for flow in [flow for flow in self.open if flow.client_conn is client]:
+            body = self.open[flow].body
             self.report(flow, 0)
             self.open.pop(flow, None)
+            if body is not None and body.outcome is not None:
+                body.outcome.cancel()
 
     # Leases.
 
-    def overdue(self) -> list[EndNow]:
-        """Return the ends that are due: leases that are over, upstreams that do not answer.
+    def overdue(self, is_blocked: Callable[[Client], bool]) -> list[EndNow]:
+        """Return the ends that are due: leases that are over, upstreams that do not answer, bodies that drip.
 
-        Activity of WebSockets is told to the application on this occasion.
+        `is_blocked` tells of a client whether we do not read what it sends. Activity of WebSockets is told to
+        the application on this occasion.
         """
         now, wall = time.monotonic(), self._clock()
         due: list[EndNow] = []
@@ -311,11 +324,15 @@ class Gate:
             if forward is None:
                 continue
             limit = forward.upstream.response_seconds
-            if (
+            if verdict.upload is not None and verdict.upload.is_slow(
+                now, self.limits, is_blocked=is_blocked(flow.client_conn)
+            ):
+                due.append(EndNow(flow, ("timeout", 408)))
+            elif (
                 limit is not None
-                and verdict.asked_at
+                and verdict.waiting_since
                 and not verdict.is_finished
-                and now - verdict.asked_at > limit
+                and now - verdict.waiting_since > limit
             ):
                 due.append(EndNow(flow, ("upstream_timeout", 504)))
             elif forward.lease is not None and self._is_over(flow, verdict, forward.lease, now, wall):
@@ -334,6 +351,17 @@ class Gate:
         elif now - verdict.started <= _LEASE_SECONDS:
             return False
         return wall >= lease.not_after or self.application.is_revoked(lease.session_id)
+
+
+def _declared_length(verdict: Verdict) -> int:
+    """Return how long a body says it is, 0 when it does not say."""
+    lengths = [value for name, value in verdict.framing if name.lower() == b"content-length"]
+    return int(lengths[0]) if lengths else 0
+
+
+def _of_upstream(verdict: Verdict, detail: str) -> str:
+    """Name the upstream: a site may have several, and whoever reads the line must see which one it was."""
+    return f"{verdict.forward.upstream.name}: {detail}" if verdict.forward is not None else detail
 
 
 def _verdict(flow: HTTPFlow) -> Verdict:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
+from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, RegisterHttpConnection, is_h3_alpn
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    HttpLayer,
+    HTTPMode,
+    RegisterHttpConnection,
+    is_h3_alpn,
+)
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
+from addons.destinations import destination_of
 from addons.http1 import BodyUnwanted, StrictHttp1Client, StrictHttp1Server
 from addons.orders import EndNow, LayerSettings, Tick
 from addons.streams import GatedStream
+from addons.translation import peer_of
 
 if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
     from mitmproxy.proxy.context import Context
 
 __all__ = ["GatedHttpLayer"]
+
+_TICK_SECONDS: Final = 1.0
 
 
 class _GatedHttp2Server(Http2Server):
@@ -30,6 +42,14 @@ class _GatedHttp2Server(Http2Server):
             # RFC 9113 §8.1: a server that has answered may ask the client to stop without an error.
             self.h2_conn.reset_stream(event.stream_id, ErrorCodes.NO_ERROR)
             yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+
+def _is_over(connection: Connection) -> bool:
+    """Tell whether nothing more will be heard of a connection to an upstream."""
+    if not isinstance(connection, Server) or destination_of(connection) is None or connection.connected:
+        return False
+    was_never_open = bool(connection.error) and connection.timestamp_tcp_setup is None
+    return was_never_open or connection.timestamp_end is not None
 
 
 class GatedHttpLayer(HttpLayer):
@@ -57,7 +77,7 @@ class GatedHttpLayer(HttpLayer):
             self.connections.setdefault(client, _GatedHttp2Server(self.context.fork()))
         elif not is_h3_alpn(client.alpn):
             settings = self._settings
-            peer = str(client.peername[0])
+            peer = peer_of(client)
             self.connections.setdefault(
                 client,
                 StrictHttp1Server(
@@ -81,14 +101,34 @@ class GatedHttpLayer(HttpLayer):
         client = self.connections.get(self.context.client)
         if self.streams or client is None:
             self._idle_since = event.now
-        elif isinstance(client, StrictHttp1Server) and client.is_reading_head:
+            return
+        yield from self._let_go(event.now - self._idle_since)
+        if isinstance(client, StrictHttp1Server) and client.is_reading_head:
             if event.now - client.head_since > limits.head_seconds:
                 yield from client.time_out()
         elif event.now - self._idle_since > limits.idle_seconds:
             yield commands.CloseConnection(self.context.client)
 
+    def _let_go(self, idle_seconds: float) -> layer.CommandGenerator[None]:
+        """Close idle connections to upstreams before these do, so that no request meets a dying one."""
+        for connection in tuple(self.connections):
+            destination = destination_of(connection)
+            if destination is None or not connection.connected:
+                continue
+            if idle_seconds + _TICK_SECONDS >= destination.upstream.keepalive_seconds:
+                yield commands.CloseConnection(connection)
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> layer.CommandGenerator[None]:
+        """Find a connection, or open one; those that are over are forgotten, which mitmproxy never does."""
+        if len(self.streams) <= 1:
+            for connection in tuple(self.connections):
+                if _is_over(connection) and connection not in self.waiting_for_establishment:
+                    del self.connections[connection]
+        yield from super().get_connection(event, reuse=reuse)
+
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """Make a stream of ours."""
+        self._idle_since = self._settings.clock()
         stream = GatedStream(self.context.fork(), stream_id, self._settings)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())

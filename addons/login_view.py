@@ -3,11 +3,11 @@ r"""A login, step by step, in mitmweb or mitmproxy: each of its requests is mark
     mitmweb -s addons/login_view.py -s addons/authenticate.py --set doorward_config=doorward.yaml \
         --mode reverse:http://localhost:3000
 
-Explains, in a flow's comment, which step of OpenID Connect it is, with its parameters (secrets masked), and
-whether `state`, `nonce` and the PKCE verifier are those of the request that began the login. Changes nothing
-of any flow's. What passes the proxy is seen and nothing else: a provider that the browser reaches without it
-shows only as the redirects to it and from it. Option: `login_view_mark`, the marker. Command:
-`doorward.login` says the explanations of flows.
+Explains, in a flow's comment, which step of a login it is (1 sent to sign in, 2 at the provider, 3 back with
+a code, 4 code for tokens), with its parameters (secrets masked), and whether `state`, `nonce` and the PKCE
+verifier are those of the request that began the login. Changes nothing of any flow's. What passes the proxy
+is seen and nothing else: a provider that the browser reaches without it shows only as the redirects to it and
+from it. Option: `login_view_mark`, the marker. Command: `doorward.login` says the explanations of flows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mitmproxy import flow as mitmflow
 if TYPE_CHECKING:
     from mitmproxy.addonmanager import Loader
 
-__all__ = ["LoginView", "addons", "masked"]
+__all__ = ["LoginView", "addons", "is_open", "masked"]
 
 _logger: Final = logging.getLogger(__name__)
 _MAX_LOGINS: Final = 200
@@ -38,17 +38,21 @@ _OPEN_PARAMETERS: Final = frozenset(
     {
         "client_id",
         "code_challenge_method",
+        "display",
         "error",
         "error_description",
         "expires_in",
         "grant_type",
         "iss",
+        "max_age",
+        "post_logout_redirect_uri",
         "prompt",
         "redirect_uri",
         "response_mode",
         "response_type",
         "scope",
         "token_type",
+        "ui_locales",
     }
 )
 
@@ -61,9 +65,14 @@ class _Login:
     challenge: str
 
 
+def is_open(name: str) -> bool:
+    """Tell whether a parameter of OpenID Connect is no secret."""
+    return name in _OPEN_PARAMETERS
+
+
 def masked(name: str, value: str) -> str:
     """Return a parameter's value as it may be shown: enough to recognise a secret, too little to use it."""
-    if name in _OPEN_PARAMETERS:
+    if is_open(name):
         return value
     return f"{value[:_SHOWN]}… ({len(value)} characters)" if len(value) > 2 * _SHOWN else "…"
 
@@ -98,7 +107,7 @@ class LoginView:
         """Explain; a view that fails must not disturb what it looks at."""
         try:
             lines = explain(flow)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
             _logger.info("doorward: can't explain %s: %s", flow.request.pretty_host, error)
             return
         if lines:
@@ -108,18 +117,19 @@ class LoginView:
     def _explain_request(self, flow: http.HTTPFlow) -> list[str]:
         query = _pairs(urlsplit(flow.request.path).query)
         form = _form(flow.request)
-        if "response_type" in query and "client_id" in query:
-            return ["authorization request", *_listed(query), *self._remember(query)]
+        if _is_authorization(query):
+            return ["2 at the provider", "authorization request", *_listed(query), *self._remember(query)]
         if form.get("grant_type") == "authorization_code":
-            return ["token request", *_listed(form), *self._check_verifier(form)]
+            return ["4 code for tokens", "token request", *_listed(form), *self._check_verifier(form)]
         if form.get("grant_type") == "refresh_token":
-            return ["refresh", *_listed(form)]
+            return ["tokens refreshed", *_listed(form)]
         answer = query if "state" in query else form
         if "state" in answer and ("code" in answer or "error" in answer):
             known = (
                 "matches a request that was seen" if answer["state"] in self._logins else "is UNKNOWN here"
             )
-            return ["callback", *_listed(answer), f"state {known}"]
+            title = "3 back with a code" if "code" in answer else "3 back with an error"
+            return [title, "callback", *_listed(answer), f"state {known}"]
         return []
 
     def _explain_response(self, flow: http.HTTPFlow) -> list[str]:
@@ -129,15 +139,14 @@ class LoginView:
         lines = [] if flow.comment else self._explain_request(flow)
         location = flow.response.headers.get("location", "")
         query = _pairs(urlsplit(location).query)
-        if "response_type" in query and "client_id" in query:
-            provider = urlsplit(location).netloc
-            lines += [f"sent to {provider} to sign in", *_listed(query), *self._remember(query)]
+        if _is_authorization(query):
+            lines += ["1 sent to sign in", f"at {urlsplit(location).netloc}", *_listed(query)]
+            lines += self._remember(query)
+        elif "post_logout_redirect_uri" in query:
+            lines += ["sent to sign out", f"at {urlsplit(location).netloc}", *_listed(query)]
         elif "state" in query and ("code" in query or "error" in query):
             lines.append("sent back with " + ("a code" if "code" in query else f"the error {query['error']}"))
-        elif lines and lines[0] == "callback":
-            lines.append(f"answered {flow.response.status_code}")
-        lines += self._explain_tokens(flow.response)
-        return lines
+        return [*lines, *self._explain_tokens(flow.response)]
 
     def _remember(self, query: Mapping[str, str]) -> list[str]:
         state = query.get("state", "")
@@ -179,7 +188,12 @@ class LoginView:
         nonce = str(claims.get("nonce", ""))
         known = any(login.nonce and login.nonce == nonce for login in self._logins.values())
         verdict = "matches a request that was seen" if known else "matches NO request that was seen"
-        return ["tokens", *_listed(shown), f"nonce of the ID token {verdict}"]
+        names = f"claims of the ID token: {', '.join(sorted(claims))}"
+        return ["tokens", *_listed(shown), names, f"nonce of the ID token {verdict}"]
+
+
+def _is_authorization(query: Mapping[str, str]) -> bool:
+    return "response_type" in query and "client_id" in query
 
 
 def _pairs(text: str) -> dict[str, str]:

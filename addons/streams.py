@@ -20,7 +20,6 @@ from mitmproxy.net.http import url
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
     DropStream,
-    GetHttpConnection,
     HttpLayer,
     HTTPMode,
     SendHttp,
@@ -45,11 +44,15 @@ from mitmproxy.proxy.layers.http._hooks import (
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.answering import AnsweringStream
+from addons.bodies import Upload
+from addons.destinations import Destination, ToUpstream
+from addons.http1 import ClosedUnanswered
 from addons.orders import EndNow, Tick
 from addons.translation import read_head
 from addons.tunnels import GatedWebSocket
 from addons.verdicts import Phase, begin
 from sidecar.core.errors import BadRequest
+from sidecar.core.navigation import SAFE_METHODS
 
 __all__ = ["GatedStream"]
 
@@ -150,6 +153,8 @@ class GatedStream(AnsweringStream):
             else:
                 self.flow.request.stream = self._streams_body = True
                 yield from self.start_request_stream()
+                if self.client_state == self.state_stream_request_body:
+                    self.verdict.upload = Upload(self._settings.clock())
         else:
             yield from self.answer(is_complete=is_complete)
 
@@ -224,6 +229,12 @@ class GatedStream(AnsweringStream):
 
     def state_stream_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Pass the body on; trailers are dropped (RFC 9110 §6.5.1: merged, they could forge any field)."""
+        upload = self.verdict.upload
+        if isinstance(event, RequestData) and upload is not None:
+            upload.received += len(event.data)
+        elif isinstance(event, RequestEndOfMessage):
+            self.verdict.upload = None
+            self.verdict.waiting_since = self._settings.clock()
         if not isinstance(event, RequestTrailers):
             yield from super().state_stream_request_body(event)
 
@@ -240,13 +251,17 @@ class GatedStream(AnsweringStream):
             yield from self.fail("internal_error", 500)
             return False
         self.verdict.asked_at = self._settings.clock()
-        request = self.flow.request
-        connection, error = yield GetHttpConnection(
-            (request.host, request.port), request.scheme == "https", None, "tcp"
-        )
+        destination = Destination(self.verdict.forward.upstream)
+        command = ToUpstream(destination, self.flow.request.scheme == "https", None, "tcp")
+        command.needs_fresh = self._has_asked_again
+        connection, error = yield command
         if error:
-            yield from self.fail("upstream_unavailable", 503, error)
+            reason, status = destination.fate or ("upstream_unavailable", 503)
+            yield from self.fail(reason, status, error)
             return False
+        self._is_reused = connection.address is not destination
+        if not self._streams_body:
+            self.verdict.waiting_since = self._settings.clock()
         self.context.server = self.flow.server_conn = connection
         self._write_framing(is_multiplexed=connection.alpn == b"h2")
         return True
@@ -261,6 +276,26 @@ class GatedStream(AnsweringStream):
                 request.headers["te"] = "trailers"
         elif self._streams_body and not has_length:
             request.headers["transfer-encoding"] = "chunked"
+
+    def _may_ask_again(self) -> bool:
+        """Tell whether asking once more does nothing twice (RFC 9110 §9.2.2, RFC 9112 §9.3.1)."""
+        verdict = self.verdict
+        return (
+            self._is_reused
+            and not self._has_asked_again
+            and verdict.phase is Phase.FORWARD
+            and verdict.method in SAFE_METHODS
+            and not verdict.framing
+            and self.client_state == self.state_done
+            and self.server_state == self.state_wait_for_response_headers
+        )
+
+    def _ask_again(self) -> layer.CommandGenerator[None]:
+        """Ask on a fresh connection: the one that we had was closed before it knew of us."""
+        self._has_asked_again = True
+        if (yield from self.make_server_connection()):
+            yield SendHttp(RequestHeaders(self.stream_id, self.flow.request, True), self.context.server)
+            yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
 
     # The answer.
 
@@ -309,7 +344,7 @@ class GatedStream(AnsweringStream):
             yield commands.CloseConnection(self.context.client)
             self.client_state = self.server_state = self.state_errored
         else:
-            self.child_layer = GatedWebSocket(self.context, self.flow)
+            self.child_layer = GatedWebSocket(self.context, self.flow, self.verdict)
             self._handle_event = self.passthrough  # type: ignore[method-assign]  # as mitmproxy does
             yield from self.child_layer.handle_event(events.Start())
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
@@ -324,6 +359,9 @@ class GatedStream(AnsweringStream):
             if self.client_state != self.state_drop:
                 yield from super().handle_protocol_error(event)
             return
+        if isinstance(event, ClosedUnanswered) and self._may_ask_again():
+            yield from self._ask_again()
+            return
         can_answer = not self._has_begun and self.verdict.phase is not Phase.UNTOUCHED
         if isinstance(event, ResponseProtocolError) and can_answer:
             yield from self.fail("upstream_broken", 502, event.message)
@@ -331,6 +369,8 @@ class GatedStream(AnsweringStream):
             yield from self._drop_upstream()
             yield from self.fail("invalid_request", 400, event.message)
         else:
+            if isinstance(event, ResponseProtocolError):
+                self.verdict.ended_by = self.verdict.ended_by or "upstream_broken"
             if self.verdict.body is not None:
                 self.verdict.body.fail("invalid_request", "the client went away")
             yield from super().handle_protocol_error(event)

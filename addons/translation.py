@@ -11,12 +11,14 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
-from mitmproxy.http import Headers, Request, Response
-
+from addons.messages import make_request, make_response
 from sidecar.core.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from mitmproxy.connection import Client
+    from mitmproxy.http import Request, Response
 
     from addons.verdicts import Verdict
     from sidecar.application import WireResponse
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.core.http import HeaderPair
     from sidecar.core.runtime import Limits
 
-__all__ = ["answer_framing", "build_answer", "build_forward", "build_own_answer", "read_head"]
+__all__ = ["answer_framing", "build_answer", "build_forward", "build_own_answer", "peer_of", "read_head"]
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"[!\"$-~]+")  # visible ASCII without "#"
@@ -39,6 +41,11 @@ _FIRST_FINAL: Final = 200
 _EMPTY: Final = 204  # RFC 9110 §15.3.5
 _CHUNKED: Final[HeaderPair] = (b"Transfer-Encoding", b"chunked")
 _CLOSE: Final[HeaderPair] = (b"Connection", b"close")
+
+
+def peer_of(client: Client) -> str:
+    """Return a client's address; one that came by IPv4 to a socket of both families has its IPv4 address."""
+    return str(client.peername[0]).removeprefix("::ffff:")
 
 
 def read_head(verdict: Verdict, request: Request, limits: Limits) -> None:
@@ -123,7 +130,7 @@ def build_forward(forward: Forward, verdict: Verdict, content: bytes | None = No
         fields.extend(verdict.framing)
     else:
         fields.append((b"content-length", b"%d" % len(content)))
-    request = Request(
+    request = make_request(
         host=upstream.host,
         port=upstream.port,
         method=forward.method,
@@ -131,11 +138,9 @@ def build_forward(forward: Forward, verdict: Verdict, content: bytes | None = No
         authority=authority,
         path=forward.target,
         http_version=verdict.version if is_multiplexed else b"HTTP/1.1",
-        headers=Headers(fields),
+        pairs=fields,
         content=content,
-        trailers=None,
-        timestamp_start=time.time(),
-        timestamp_end=None,
+        started=time.time(),
     )
     if content is None:
         request.stream = True
@@ -154,17 +159,8 @@ def build_own_answer(wire: WireResponse, *, is_head: bool, closes: bool) -> Resp
 
 def build_answer(status: int, fields: Iterable[HeaderPair], content: bytes | None) -> Response:
     """Return an answer as mitmproxy has it; without `content` it is streamed."""
-    now = time.time()
-    return Response(
-        http_version=b"HTTP/1.1",
-        status_code=status,
-        reason=_REASONS.get(status, b""),
-        headers=Headers(tuple(fields)),
-        content=content,
-        trailers=None,
-        timestamp_start=now,
-        timestamp_end=None if content is None else now,
-    )
+    reason = _REASONS.get(status, b"")
+    return make_response(status=status, reason=reason, pairs=fields, content=content, started=time.time())
 
 
 def answer_framing(

@@ -10,9 +10,9 @@ from mitmproxy.addons import tlsconfig
 from mitmproxy.connection import Server
 from OpenSSL import SSL
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from addons.destinations import destination_of
 
+if TYPE_CHECKING:
     from mitmproxy.tls import TlsData
 
     from sidecar.core.runtime import Upstream
@@ -23,14 +23,12 @@ _MULTIPLEXED: Final = (b"h2", b"http/1.1")
 _PLAIN: Final = (b"http/1.1",)
 
 
-def start_upstream_tls(start: TlsData, upstreams: Mapping[tuple[str, int], Upstream]) -> None:
-    """Begin TLS to one of `upstreams`; leave others to mitmproxy."""
-    server = start.conn
-    if not isinstance(server, Server) or server.address is None:
+def start_upstream_tls(start: TlsData) -> None:
+    """Begin TLS to an upstream of ours; leave others to mitmproxy."""
+    server, destination = start.conn, destination_of(start.conn)
+    if not isinstance(server, Server) or destination is None:
         return
-    upstream = upstreams.get((server.address[0], server.address[1]))
-    if upstream is None:
-        return
+    upstream = destination.upstream
     # The protocol that the client speaks, so that gRPC and its trailers pass.
     is_multiplexed = start.context.client.alpn not in {None, b"http/1.1", b"http/1.0"}
     server.alpn_offers = _MULTIPLEXED if is_multiplexed else _PLAIN

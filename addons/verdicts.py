@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
 
-    from addons.bodies import FlowBody
+    from addons.bodies import FlowBody, Upload
     from sidecar.core.decision import Forward, Note
     from sidecar.core.errors import BadRequest
     from sidecar.core.http import HeaderPair, RequestHead
@@ -37,7 +37,8 @@ class Verdict:
 
     `method`, `target` and `fields` are the head as it came; `broken` tells why it is none. `failure` is why
     an upstream's answer could not be had, until it has been answered. `is_finished` is set once the core has
-    said what of the upstream's answer may pass. Times are on the monotonic clock.
+    said what of the upstream's answer may pass. `upload` is the body while it is passed on; the upstream's
+    answer is waited for since `waiting_since`. Times are on the monotonic clock.
     """
 
     __slots__ = (
@@ -62,8 +63,10 @@ class Verdict:
         "sent_bytes",
         "started",
         "target",
+        "upload",
         "upstream_seconds",
         "version",
+        "waiting_since",
     )
 
     def __init__(self, started: float) -> None:
@@ -88,6 +91,8 @@ class Verdict:
         self.is_active = False
         self.started = started
         self.asked_at = 0.0
+        self.waiting_since = 0.0
+        self.upload: Upload | None = None
         self.upstream_seconds = 0.0
         self.sent_bytes = 0
 

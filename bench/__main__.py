@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import comparison, memory, scenarios
+from bench import comparison, interception, memory, scenarios
 from bench.processes import ROOT
-from bench.report import chart, table
+from bench.report import chart, table, updated
 from bench.rows import Setting
 from bench.subjects import upstream
 
@@ -37,16 +37,24 @@ SCENARIOS: Final[dict[str, Callable[[Setting], list[Row]]]] = {
     "idle": memory.idle,
     "download": memory.download,
     "others": comparison.others,
+    "interception": interception.interception,
+    "interception_http2": interception.interception_http2,
+    "dev": interception.dev,
 }
 
 
 def main() -> int:
     """Run, print, and write the results when all scenarios ran."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure Doorward beside bare nginx."
+        prog="python -m bench", description="Measure Doorward beside bare nginx and bare mitmproxy."
     )
     parser.add_argument(
         "scenario", nargs="*", help=f"only these, and no results are written: {', '.join(SCENARIOS)}"
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="write the rows of these scenarios into the results, with the date",
     )
     parser.add_argument("--seconds", type=int, default=5, help="length of each round")
     options = parser.parse_args()
@@ -60,7 +68,8 @@ def main() -> int:
         print(f"bench: not on PATH: {', '.join(missing)} (Debian: nginx-light wrk nghttp2-client util-linux)")
         return 2
     # As an installation does; a start that has to compile takes half as long again.
-    compileall.compile_dir(ROOT / "sidecar", quiet=1)
+    for package in ("sidecar", "addons"):
+        compileall.compile_dir(ROOT / package, quiet=1)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="doorward-bench-") as name, upstream(Path(name)) as application:
         Path(name).chmod(0o755)
@@ -69,10 +78,13 @@ def main() -> int:
             for row in SCENARIOS[scenario](setting):
                 print(f"{row.figure}: {row.measured} (to reach: {row.goal or '-'}) {row.details}", flush=True)
                 rows.append(row)
+    results = ROOT / "bench" / "RESULTS.md"
+    when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     if not options.scenario:
-        when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        (ROOT / "bench" / "RESULTS.md").write_text(table(rows, when), "utf-8")
+        results.write_text(table(rows, when), "utf-8")
         (ROOT / "bench" / "results.svg").write_text(chart(rows), "utf-8")
+    elif options.update:
+        results.write_text(updated(results.read_text("utf-8"), rows, when), "utf-8")
     return 0
 
 

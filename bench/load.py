@@ -1,4 +1,4 @@
-"""Driving load: wrk for the rate, h2load for latency at a fixed rate; both on the other core.
+"""Driving load: wrk for the rate, h2load for latency at a fixed rate and HTTP/2; both on the other core.
 
 All subjects are sent the same bytes but for the host and the cookie: what a current desktop browser sends
 with a navigation, in its order. wrk's own request would have its fields in the order of a Lua table.
@@ -27,6 +27,8 @@ __all__ = [
     "fields_of",
     "fixed_rate_p99",
     "measure",
+    "multiplexed_rate",
+    "unloaded_p50",
     "write_script",
 ]
 
@@ -103,14 +105,32 @@ class Cost:
 
 def measure(subject: Subject, script: Path, *, seconds: int) -> Cost:
     """Load `subject` with what `script` sends for `seconds`. Raises RuntimeError when answers are errors."""
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     before = cpu_seconds(subject.pids)
+    output = _wrk(subject, script, seconds=seconds, connections=CONNECTIONS)
+    after = cpu_seconds(subject.pids)
+    return _cost(output, after[0] - before[0], after[1] - before[1])
+
+
+def unloaded_p50(subject: Subject, script: Path, *, seconds: int) -> float:
+    """Return the median latency in milliseconds of one request at a time on one connection.
+
+    Raises RuntimeError when answers are errors.
+    """
+    output = _wrk(subject, script, seconds=seconds, connections=1)
+    _cost(output, 0, 0)
+    found = re.search(r"50%\s+([\d.]+)(us|ms|s)\b", output)
+    if found is None:
+        raise RuntimeError(f"wrk printed no latencies:\n{output}")
+    return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
+
+
+def _wrk(subject: Subject, script: Path, *, seconds: int, connections: int) -> str:
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     run = subprocess.run(
-        [*command, "-s", str(script), f"http://127.0.0.1:{subject.port}/"],
+        [*command, "--latency", "-s", str(script), f"http://127.0.0.1:{subject.port}/"],
         capture_output=True, text=True, check=True, timeout=seconds + 60,
     )  # fmt: skip
-    after = cpu_seconds(subject.pids)
-    return _cost(run.stdout, after[0] - before[0], after[1] - before[1])
+    return run.stdout
 
 
 def _cost(output: str, user: float, system: float) -> Cost:
@@ -141,9 +161,7 @@ def fixed_rate_p99(
         "taskset", "-c", str(LOAD_CORE), "h2load", "--h1", f"--rps={per_client}", f"-c{CONNECTIONS}",
         f"-n{count}", f"--log-file={log}",
     ]  # fmt: skip
-    for name, value in fields:
-        # h2load makes Host of :authority, and would send another one beside ours.
-        command += ["-H", f"{':authority' if name == 'Host' else name}: {value}"]
+    command += _header_flags(fields)
     run = subprocess.run(
         [*command, f"http://127.0.0.1:{subject.port}{target}"],
         capture_output=True, text=True, check=True, timeout=seconds + 60,
@@ -152,3 +170,28 @@ def fixed_rate_p99(
         raise RuntimeError(f"not every answer was good:\n{run.stdout}")
     micros = sorted(int(line.split("\t")[2]) for line in log.read_text("ascii").splitlines() if line)
     return micros[int(len(micros) * 0.99)] / 1000
+
+
+def _header_flags(fields: Iterable[tuple[str, str]]) -> list[str]:
+    flags = []
+    for name, value in fields:
+        # h2load makes Host of :authority, and would send another one beside ours.
+        flags += ["-H", f"{':authority' if name == 'Host' else name}: {value}"]
+    return flags
+
+
+def multiplexed_rate(
+    subject: Subject, target: str, fields: Iterable[tuple[str, str]], *, seconds: int
+) -> float:
+    """Return requests a second over HTTP/2 and TLS. Raises RuntimeError when answers are errors."""
+    command = ["taskset", "-c", str(LOAD_CORE), "h2load", "-c8", "-m4", f"-D{seconds}", "--warm-up-time=1"]
+    # RFC 9113 §8.2.2: no field of the connection.
+    flags = _header_flags(pair for pair in fields if pair[0] != "Connection")
+    run = subprocess.run(
+        [*command, *flags, f"https://127.0.0.1:{subject.port}{target}"],
+        capture_output=True, text=True, check=True, timeout=seconds + 60,
+    )  # fmt: skip
+    found = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", run.stdout)
+    if found is None or "0 3xx, 0 4xx, 0 5xx" not in run.stdout or " 0 failed, 0 errored" not in run.stdout:
+        raise RuntimeError(f"not every answer was good:\n{run.stdout}")
+    return float(found.group(1))

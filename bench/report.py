@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bench.rows import Row
 
-__all__ = ["chart", "machine", "table"]
+__all__ = ["chart", "machine", "table", "updated"]
 
 _MARK: Final = {True: "reached", False: "**falls short**", None: "for scale"}
 _HEAD: Final = """# Results
@@ -25,7 +25,9 @@ Measured {when} on {machine}. Made by `make bench`; all figures of a row come fr
 CPU time is that of the subject's own processes per answered request (user + system, from /proc), one worker
 alone on one core, load and upstream on the other. A ratio is nginx's CPU time divided by the subject's: what
 one core serves, bare nginx = 1. Each is the median of three interleaved rounds, 32 connections, a request of
-a browser with its session among other cookies.
+a browser with its session among other cookies. The interception engine's rows are ratios of rates beside bare
+mitmproxy in reverse mode (`mitmdump --quiet`, Host kept), the same way. A row with a date of its own was
+measured then.
 
 | figure | to reach | measured | | details |
 |---|---|---|---|---|"""
@@ -57,10 +59,25 @@ def machine() -> str:
 
 def table(rows: Sequence[Row], when: str) -> str:
     """Return the whole RESULTS.md."""
-    lines = [_HEAD.format(when=when, machine=machine())]
+    return "\n".join([_HEAD.format(when=when, machine=machine()), *(_line(row) for row in rows)]) + "\n"
+
+
+def _line(row: Row, when: str = "") -> str:
+    details = f"{row.details}; measured {when}" if when else row.details
+    cells = (row.figure, row.goal, row.measured, _MARK[row.is_reached], details)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def updated(text: str, rows: Sequence[Row], when: str) -> str:
+    """Return a RESULTS.md with `rows` in the place of those of the same figures, or behind all others."""
+    lines = text.splitlines()
     for row in rows:
-        cells = (row.figure, row.goal, row.measured, _MARK[row.is_reached], row.details)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        line, begin = _line(row, when), _line(row).partition(" | ")[0] + " | "
+        places = [number for number, known in enumerate(lines) if known.startswith(begin)]
+        if places:
+            lines[places[0]] = line
+        else:
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The servers of a run and their configurations: upstream, bare nginx, Doorward."""
+"""The servers of a run and their configurations: upstream, bare nginx, bare mitmproxy, Doorward."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from bench.processes import LOAD_CORE, Subject, free_port, started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["KEY", "bare_nginx", "doorward", "doorward_yaml", "upstream"]
+__all__ = ["KEY", "bare_mitmproxy", "bare_nginx", "doorward", "doorward_yaml", "plain_mitmproxy", "upstream"]
 
 KEY: Final = base64.b64encode(bytes(range(32))).decode()
 
@@ -74,6 +74,32 @@ def bare_nginx(folder: Path, upstream_port: int, *, access_log: bool = False) ->
     # Written by the batch, as ours is.
     log = f"{folder}/nginx-access.log combined buffer=16k flush=1s" if access_log else "off"
     with _nginx(folder, name, body, port, core=0, access_log=log) as subject:
+        yield subject
+
+
+@contextlib.contextmanager
+def bare_mitmproxy(
+    folder: Path, upstream_port: int, name: str = "mitmproxy", flags: Sequence[str] = ()
+) -> Iterator[Subject]:
+    """Run mitmdump as a reverse proxy: the mitmproxy of this environment, with nothing written or printed."""
+    port = free_port()
+    place = folder / name
+    place.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "--quiet",
+        "--mode", f"reverse:http://127.0.0.1:{upstream_port}", "--listen-host", "127.0.0.1",
+        "--listen-port", str(port), "--set", f"confdir={place}", "--set", "keep_host_header=true", *flags,
+    ]  # fmt: skip
+    with started(name, command, port, log=place / "out.log") as subject:
+        yield subject
+
+
+@contextlib.contextmanager
+def plain_mitmproxy(folder: Path, upstream_port: int) -> Iterator[Subject]:
+    """Run mitmproxy without the addons of its programs."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.plain_mitmproxy", str(port), f"http://127.0.0.1:{upstream_port}"]
+    with started("mitmproxy-plain", command, port, log=folder / "mitmproxy-plain.log") as subject:
         yield subject
 
 

@@ -20,6 +20,7 @@ has() {
 wanted="nginx=nginx-light
 haproxy=haproxy
 chromium=chromium
+certutil=libnss3-tools
 wrk=wrk
 h2load=nghttp2-client
 openssl=openssl

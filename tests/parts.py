@@ -54,6 +54,7 @@ _PARTS = {
         ),
         mend=_debian("chromium"),
     ),
+    "certutil": _Part(places=("certutil",), mend=_debian("libnss3-tools")),
     "wrk": _Part(places=("wrk",), mend=_debian("wrk")),
     "h2load": _Part(places=("h2load",), mend=_debian("nghttp2-client")),
     "openssl": _Part(places=("openssl",), mend=_debian("openssl")),

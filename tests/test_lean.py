@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sidecar.lean import without
+from sidecar.lean import postpone, without
 
 # Nothing of these serves a request. structlog and httpx would load some because they are installed; the
 # configuration, which needs others, is read by another process.
@@ -74,3 +74,52 @@ def test_serving_process_loads_nothing_that_it_does_not_use() -> None:
         [sys.executable, "-c", _SERVE], capture_output=True, text=True, timeout=60, check=True
     )
     assert not set(run.stdout.splitlines()[-1].split()) & set(_UNUSED)
+
+
+_INTERCEPT = """
+import sys
+import {module}
+unused = {"flask", "ldap3", "werkzeug", "passlib"}
+print(sorted(unused & set(sys.modules)))
+from mitmproxy import addons
+from mitmproxy.addons import core
+print(core is addons.core, len(addons.default_addons()) > 20, "flask" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("module", ["sidecar.supervisor.interception", "sidecar.engines.mitm"])
+def test_interception_loads_only_the_addons_of_mitmproxys_that_it_runs(module: str) -> None:
+    """The package is whole again for whoever asks for all of it, as mitmweb's view does."""
+    run = subprocess.run(
+        [sys.executable, "-c", _INTERCEPT.replace("{module}", module)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert run.stdout.splitlines() == ["[]", "True True True"]
+
+
+def test_a_package_that_is_loaded_is_not_postponed() -> None:
+    import json
+
+    postpone("json")
+    assert sys.modules["json"] is json
+    with pytest.raises(ModuleNotFoundError):
+        postpone("json.nonsense")
+
+
+def test_a_postponed_package_runs_when_something_of_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("xml.dom")]:
+        monkeypatch.delitem(sys.modules, name)
+    postpone("xml.dom")
+    package = sys.modules["xml.dom"]
+    monkeypatch.setitem(sys.modules, "xml.dom", package)
+    from xml.dom import domreg
+
+    assert domreg.well_known_implementations
+    assert "Node" not in vars(package)
+    assert package.Node.ELEMENT_NODE == 1
+    assert package.domreg is domreg
+    with pytest.raises(AttributeError):
+        _ = package.nonsense

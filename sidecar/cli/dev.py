@@ -16,6 +16,7 @@ from sidecar.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
     from sidecar.dev.options import EngineName, Options
+    from sidecar.dev.running import Serve
 
 __all__ = ["DevWords", "command"]
 
@@ -60,7 +61,7 @@ def _serve(options: Options, words: DevWords) -> int:
     """Serve until SIGTERM or SIGINT. Returns 0, or 1 when it can't."""
     from sidecar.cli.demo import write_terminal
     from sidecar.dev.observer import DevObserver
-    from sidecar.dev.running import run_dev, serve_express, serve_interception, serve_with_view
+    from sidecar.dev.running import run_dev, serve_express, serve_interception
     from sidecar.engines import express
     from sidecar.supervisor.serving import build_surroundings
 
@@ -68,12 +69,16 @@ def _serve(options: Options, words: DevWords) -> int:
     observer = DevObserver(write_terminal, time.time, is_coloured=is_coloured)
     is_intercepting = words.engine != "express"
     try:
-        begin = serve_express
-        if is_intercepting:
-            begin = serve_with_view if words.inspects else serve_interception
+        begin: Serve = serve_interception if is_intercepting else serve_express
+        inspection = None
+        if words.inspects:
+            from sidecar.dev.inspecting import Inspection
+
+            inspection = Inspection(time.time)
+            begin = inspection.serve
         # mitmproxy is written for the standard loop.
         express.run(
-            run_dev(options, observer, build_surroundings(), os.environ, begin),
+            run_dev(options, observer, build_surroundings(), os.environ, begin, inspection=inspection),
             loop="asyncio" if is_intercepting else "uvloop",
         )
     except ConfigurationError as error:
@@ -118,7 +123,7 @@ def _replay(words: DevWords, file: Path, environment: Mapping[str, str]) -> int:
     import typer
 
     from sidecar.dev.recording import read_recording
-    from sidecar.dev.replay import Replay, table
+    from sidecar.dev.replay import Replay, summary, table
     from sidecar.supervisor.serving import build_surroundings
 
     asked = Replay(_other_runtime(words, environment), build_surroundings())
@@ -131,7 +136,7 @@ def _replay(words: DevWords, file: Path, environment: Mapping[str, str]) -> int:
     for warning in asked.warnings:
         typer.echo(f"Note: {warning}", err=True)
     skipped = f"; {asked.skipped} of Doorward's own endpoints left out" if asked.skipped else ""
-    typer.echo(f"{len(changes)} of {len(found)} requests are decided otherwise{skipped}.")
+    typer.echo(f"{summary(found)}{skipped}.")
     return 1 if changes else 0
 
 

@@ -45,6 +45,9 @@ def run(config: Path) -> int:
         return _serve(runtime, text, config)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _INTERRUPTED  # a second Ctrl-C: whoever waits for the drain has waited enough
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201  an engine can't do what was asked of it here
+        return 2
     except OSError as error:
         print(_refusal(error, runtime), file=sys.stderr)  # noqa: T201
         return 1

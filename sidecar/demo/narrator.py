@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sidecar.core.decision import Note
     from sidecar.core.http import RequestHead
 
-__all__ = ["Narrator", "Unheard", "printable"]
+__all__ = ["Narrator", "Unheard", "printable", "told"]
 
 _WORDS: Final = {
     "allowed": "let in",
@@ -37,6 +37,14 @@ def printable(text: str, length: int) -> str:
     """Return `text` without what would steer a terminal, cut to `length` characters."""
     safe = "".join(character if character.isprintable() else "?" for character in text[: length + 1])
     return safe if len(safe) <= length else safe[: length - 1] + "…"
+
+
+def told(note: Note) -> str:
+    """Return what was decided, by which rule, and for whom."""
+    words = _WORDS.get(note.reason) or REASONS.get(note.reason, note.reason)
+    rule = f" (rule: {note.rule})" if note.rule else ""
+    who = f"  {printable(note.user, 60)}" if note.user else ""
+    return f"{words}{rule}{who}"
 
 
 class Narrator:
@@ -70,11 +78,8 @@ class Narrator:
         """Tell what was decided, and why."""
         del sent_bytes, seconds, upstream_seconds
         path = printable(head.target.partition(b"?")[0].decode("latin-1"), _PATH_COLUMN)
-        request = f"{printable(head.method.decode('latin-1'), 7):<5} {path:<{_PATH_COLUMN}}"
-        words = _WORDS.get(note.reason) or REASONS.get(note.reason, note.reason)
-        rule = f" (rule: {note.rule})" if note.rule else ""
-        who = f"  {printable(note.user, 60)}" if note.user else ""
-        self.say(f"{self._time()}  {request} {self._status(status)}  {words}{rule}{who}")
+        request = f"{printable(head.method.decode('latin-1'), 7):<7} {path:<{_PATH_COLUMN}}"
+        self.say(f"{self._time()}  {request} {self._status(status)}  {told(note)}")
 
     def malformed(self, peer: str, reason: str, detail: str) -> None:
         """Tell of something that is no request."""

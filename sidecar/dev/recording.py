@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Runtime
     from sidecar.core.state import State
 
-__all__ = ["Recorded", "Recorder", "read_recording"]
+__all__ = ["Recorded", "Recorder", "read_recording", "without_path_sessions"]
 
 _METADATA: Final = "doorward"
 _VERSION: Final = 1
@@ -186,10 +186,15 @@ def _decided(decision: Respond | Forward | Flow) -> dict[str, Any]:
     return {"reason": note.reason, "rule": note.rule, "answer": answer}
 
 
+def without_path_sessions(path: bytes) -> bytes:
+    """Return a path that names sessions without their values."""
+    return _PATH_SESSION.sub(rb"\1~", path)
+
+
 def _masked_target(target: bytes) -> bytes:
     path, mark, query = target.partition(b"?")
     names = [name + equals + (b"~" if equals else b"") for name, equals, _ in map(_split, query.split(b"&"))]
-    return _PATH_SESSION.sub(rb"\1~", path) + mark + b"&".join(names)
+    return without_path_sessions(path) + mark + b"&".join(names)
 
 
 def _split(part: bytes) -> tuple[bytes, bytes, bytes]:

@@ -8,7 +8,7 @@ another rule that comes to the same is no change.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sidecar.core.state import Surroundings
     from sidecar.dev.recording import Recorded
 
-__all__ = ["Comparison", "Outcome", "Replay", "table"]
+__all__ = ["Comparison", "Outcome", "Replay", "summary", "table"]
 
 _LET_IN: Final = "let in"
 _SIGN_IN: Final = "sign in first"
@@ -45,7 +45,7 @@ _KINDS: Final = {
         _SIGN_IN,
     ),
 }
-_WIDTHS: Final = (48, 24, 30, 30)
+_WIDTHS: Final = (6, 60, 24, 40, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,10 @@ class Outcome:
 
     def __str__(self) -> str:
         """Say it as the table does."""
-        words = self.kind if self.kind != _REFUSED else f"{self.kind} ({self.reason})"
-        return f"{words}: {self.rule}" if self.rule else words
+        words = (
+            self.kind if self.kind != _REFUSED or self.reason == "denied" else f"{self.kind}: {self.reason}"
+        )
+        return f"{words} (rule: {self.rule})" if self.rule else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,13 @@ class Comparison:
     def is_change(self) -> bool:
         """Tell whether a person would notice."""
         return self.before.kind != self.after.kind
+
+    @property
+    def change(self) -> str:
+        """Say what a person would notice: "opened", "closed", or "other"; "" for nothing."""
+        if not self.is_change:
+            return ""
+        return {self.after.kind: "opened", self.before.kind: "closed"}.get(_LET_IN, "other")
 
 
 class Replay:
@@ -171,17 +180,30 @@ class Replay:
 
 def table(comparisons: Iterable[Comparison]) -> list[str]:
     """Return the lines of a table; a request that was made several times is told once."""
-    counted = Counter((c.request, c.who, str(c.before), str(c.after)) for c in comparisons)
-    rows = [("REQUEST", "WHO", "BEFORE", "AFTER"), *(_row(*cells, count) for cells, count in counted.items())]
+    counted = Counter((c.change, c.request, c.who, str(c.before), str(c.after)) for c in comparisons)
+    rows = [
+        ("", "REQUEST", "WHO", "BEFORE", "AFTER"),
+        *(_row(cells, count) for cells, count in counted.items()),
+    ]
     widths = [min(max(len(row[i]) for row in rows), limit) for i, limit in enumerate(_WIDTHS)]
     return [
-        "  ".join(_cell(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(_cell(text, width) for text, width in zip(row, widths, strict=True) if width).rstrip()
         for row in rows
     ]
 
 
-def _row(request: str, who: str, before: str, after: str, count: int) -> tuple[str, str, str, str]:
-    return (request if count == 1 else f"{request} (x{count})"), who, before, after
+def summary(comparisons: Sequence[Comparison]) -> str:
+    """Return the last line."""
+    counted = Counter(comparison.change for comparison in comparisons)
+    parts = [f"{counted[change]} {change}" for change in ("opened", "closed", "other") if counted[change]]
+    count = sum(comparison.is_change for comparison in comparisons)
+    told = f": {', '.join(parts)}" if parts else ""
+    return f"{count} of {len(comparisons)} requests are decided otherwise{told}"
+
+
+def _row(cells: tuple[str, ...], count: int) -> tuple[str, ...]:
+    change, request, *rest = cells
+    return (change, request if count == 1 else f"{request} (x{count})", *rest)
 
 
 def _cell(text: str, width: int) -> str:

@@ -27,13 +27,15 @@ from sidecar.supervisor.serving import build_state
 from sidecar.supervisor.single import wait_for_signal
 
 if TYPE_CHECKING:
-    from sidecar.application import Application
+    from sidecar.application import Application, Observer
     from sidecar.core.decision import Lease
     from sidecar.core.runtime import Limits
     from sidecar.core.state import Surroundings
+    from sidecar.demo.narrator import Narrator
     from sidecar.dev.options import Options
+    from sidecar.effects.calls import ProviderCalls
 
-__all__ = ["DevGate", "Serve", "Server", "run_dev", "serve_express", "serve_interception", "serve_with_view"]
+__all__ = ["DevGate", "Inspection", "Serve", "Server", "run_dev", "serve_express", "serve_interception"]
 
 _DRAIN_SECONDS: Final = 1.0
 _LAST_PORT: Final = 65535
@@ -64,28 +66,23 @@ async def serve_express(application: Application, listen: str, limits: Limits, s
 async def serve_interception(
     application: Application, listen: str, limits: Limits, sock: socket.socket
 ) -> Server:
-    """Serve with mitmproxy, which opens its listener itself. Raises ConfigurationError when it can't."""
+    """Serve with mitmproxy. Raises ConfigurationError when it can't."""
     from sidecar.engines import mitm
 
-    return await _instead_of(sock, listen, mitm.serve(application, listen, limits))
-
-
-async def serve_with_view(
-    application: Application, listen: str, limits: Limits, sock: socket.socket
-) -> Server:
-    """Serve with mitmproxy and its view. Raises ConfigurationError when it can't."""
-    from sidecar.dev.inspecting import serve_inspected
-
-    return await _instead_of(sock, listen, serve_inspected(application, listen, limits))
-
-
-async def _instead_of[S: Server](sock: socket.socket, listen: str, begun: Awaitable[S]) -> S:
-    """Leave the address to a server that can't be given a socket."""
-    sock.close()
     try:
-        return await begun
+        return await mitm.serve(application, listen, limits, sock=sock)
     except OSError as error:
         raise ConfigurationError(f"doorward dev: can't listen on {listen}: {error.strerror}.") from error
+
+
+class Inspection(Protocol):
+    """What shows more than an engine sees (`sidecar.dev.inspecting`)."""
+
+    def calls(self, observer: Observer) -> ProviderCalls:
+        """Return calls to providers that are shown."""
+
+    def visits(self, narrator: Narrator, issuer: str) -> Observer:
+        """Return an observer of the embedded provider that shows its pages."""
 
 
 class DevGate:
@@ -98,6 +95,8 @@ class DevGate:
         surroundings: Surroundings,
         environment: Mapping[str, str],
         serve: Serve = serve_express,
+        *,
+        inspection: Inspection | None = None,
     ) -> None:
         """Bind the parts; nothing is opened yet."""
         self._options = options
@@ -105,6 +104,7 @@ class DevGate:
         self._surroundings = surroundings
         self._environment = environment
         self._serve = serve
+        self._inspection = inspection
         entropy = surroundings.entropy
         self._secrets = DevSecrets(session_key=entropy(32), client_secret=entropy(24).hex())
         self._port = self._issuer_port = 0
@@ -146,7 +146,9 @@ class DevGate:
         else:
             provider_socket.close()
         coordinator = LocalCoordinator(state.revocations.add, self._surroundings.clock)
-        runner = Runner(coordinator, {}, self._surroundings, self._observer)
+        shown = self._inspection
+        calls = None if shown is None else shown.calls(self._observer)
+        runner = Runner(coordinator, {}, self._surroundings, self._observer, calls)
         stack.push_async_callback(runner.close)
         persona = None
         if self._options.persona is not None:
@@ -166,11 +168,12 @@ class DevGate:
             _cancel_after(stack, asyncio.create_task(watch(self._options.rules_file, reload)))
 
     async def _start_provider(self, stack: contextlib.AsyncExitStack, sock: socket.socket) -> None:
+        unheard, shown = Unheard(self._observer), self._inspection
         provider = DevIdentityProvider(
             issuer=self.issuer,
             clients=[build_client(self._options, self._secrets, self._port)],
             surroundings=self._surroundings,
-            observer=Unheard(self._observer),
+            observer=unheard if shown is None else shown.visits(self._observer, self.issuer),
             development=True,
         )
         stack.push_async_callback(provider.close)
@@ -214,9 +217,11 @@ async def run_dev(
     surroundings: Surroundings,
     environment: Mapping[str, str],
     serve: Serve = serve_express,
+    *,
+    inspection: Inspection | None = None,
 ) -> None:
     """Serve until a signal says to stop. Raises ConfigurationError when it can't."""
-    gate = DevGate(options, observer, surroundings, environment, serve)
+    gate = DevGate(options, observer, surroundings, environment, serve, inspection=inspection)
     # From the beginning: Ctrl-C while the parts still start ends as cleanly as later.
     stop = asyncio.create_task(wait_for_signal(asyncio.current_task()))
     await asyncio.sleep(0)

@@ -49,13 +49,14 @@ class Runner:
         stores: Mapping[str, SessionStore],
         surroundings: Surroundings,
         observer: Observer,
+        calls: ProviderCalls | None = None,
     ) -> None:
-        """Bind the surroundings; nothing is opened before it is needed."""
+        """Bind the surroundings; nothing is opened before it is needed. `calls` replaces the usual ones."""
         self._coordinator = coordinator
         self._stores = stores
         self._clock: Callable[[], float] = surroundings.clock
         self._observer = observer
-        self._calls = ProviderCalls(observer)
+        self._calls = calls or ProviderCalls(observer)
         self._known: dict[tuple[object, ...], KnownProvider] = {}
 
     async def run(self, flow: Flow, body: BodyReader) -> Respond | Forward:

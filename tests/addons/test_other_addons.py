@@ -112,9 +112,9 @@ class TestLoginView:
                     lambda: proxy.log if proxy.log.count("EXPLAINED") >= 3 else None, "three flows"
                 )
         lines = [line for line in log.splitlines() if "EXPLAINED" in line]
-        assert "to sign in" in lines[0]
+        assert "1 sent to sign in" in lines[0]
         assert "state, nonce and PKCE challenge are there" in lines[0]
-        assert "callback" in lines[1]
+        assert "3 back with a code" in lines[1]
         assert "state matches a request that was seen" in lines[1]
         assert ":key:" in lines[1]
         assert "''" in lines[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from bench.load import Cost
-from bench.report import chart, machine, table
+from bench.report import chart, machine, table, updated
 from bench.rows import Row, compare, flat
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -45,6 +45,19 @@ def test_the_table_says_what_is_reached_and_what_falls_short() -> None:
     rows = [line for line in lines if line.startswith("|")][2:]
     assert [line.split(" | ")[3] for line in rows] == ["reached", "for scale", "**falls short**", "reached"]
     assert "a \\| b" in rows[3]
+
+
+def test_some_rows_are_updated_and_the_others_stay() -> None:
+    before = table(ROWS, "2026-11-24")
+    newer = Row("RSS", "<= 64 MiB", "70.0 MiB", "worse", is_reached=False)
+    further = Row("p50 | x", "", "1 ms", "for once", is_reached=None)
+    after = updated(before, [newer, further], "2026-11-25").splitlines()
+    assert after[:-2] == before.splitlines()[:-1]
+    assert after[-2:] == [
+        "| RSS | <= 64 MiB | 70.0 MiB | **falls short** | worse; measured 2026-11-25 |",
+        "| p50 \\| x |  | 1 ms | for scale | for once; measured 2026-11-25 |",
+    ]
+    assert updated("\n".join(after) + "\n", [further], "2026-11-25").splitlines() == after
 
 
 def test_the_chart_shows_each_ratio_to_scale() -> None:

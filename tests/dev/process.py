@@ -31,12 +31,16 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevProcess:
-    """A running one. `seconds` passed from the command to its first answer."""
+    """A running one. From the command to its first answer `seconds` passed, and `cpu_seconds` were its work.
+
+    Where the system does not tell, the latter is 0.
+    """
 
     process: subprocess.Popen[bytes]
     url: str
     log: Path
     seconds: float
+    cpu_seconds: float
 
     def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
         """Send a request as a program does, or with other headers."""
@@ -65,7 +69,8 @@ def dev(folder: Path, upstream: str, *arguments: str | Path, host: str = "127.0.
     with running(command, log=log, cwd=_ROOT, env=environment) as process:
         url = f"http://localhost:{port}"
         _wait_for_answer(url, process, log)
-        yield DevProcess(process=process, url=url, log=log, seconds=time.monotonic() - begun)
+        seconds, cpu_seconds = time.monotonic() - begun, _cpu_seconds(process.pid)
+        yield DevProcess(process=process, url=url, log=log, seconds=seconds, cpu_seconds=cpu_seconds)
     text = log.read_text(encoding="utf-8")
     assert process.returncode == 0, text
     assert "Traceback" not in text, text
@@ -88,6 +93,15 @@ def dev_to_end(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def fields(response: httpx.Response) -> dict[str, Any]:
     """Return the header fields that the application received, by lower-case name."""
     return {name.lower(): value for name, value in json.loads(response.text)["headers"]}
+
+
+def _cpu_seconds(pid: int) -> float:
+    file = Path(f"/proc/{pid}/stat")
+    if not file.exists():
+        return 0.0
+    # Behind the program's name, which may hold anything: user and system time (proc_pid_stat(5)).
+    fields = file.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait_for_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

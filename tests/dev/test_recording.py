@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader, FlowWriter
@@ -12,7 +15,9 @@ from mitmproxy.io import FlowReader, FlowWriter
 from tests.blackbox.agent import Agent
 from tests.blackbox.doorward import new_key
 from tests.blackbox.upstream import Application
+from tests.blackbox.waiting import wait_until
 from tests.dev.process import NAVIGATION, dev, dev_to_end
+from tests.processes import find_free_port, running, wait_for_port
 
 ADMINS = "{path: /admin/**, allow: {groups: [admins]}}"
 OTHERS = "{name: members, allow: authenticated}"
@@ -60,6 +65,24 @@ class TestRecording:
         assert ("DELETE", "/admin/x", 403) in found
         comments = {flow.comment for flow in flows(recording)}
         assert {"allowed, rule members, bob", "denied, rule access[0], bob"} <= comments
+
+    @pytest.mark.slow
+    def test_mitmproxys_own_programs_read_it(self, recording: Path, folder: Path) -> None:
+        """As its page says: `mitmdump -nr` and `mitmweb -nr`, the programs themselves."""
+        programs = Path(sys.executable).parent
+        words = ["-nr", str(recording), "--set", f"confdir={folder / 'mitmproxy'}"]
+        told = subprocess.run(
+            [programs / "mitmdump", *words], capture_output=True, text=True, check=True, timeout=30
+        ).stdout
+        assert "/admin/x" in told
+        assert "403 Forbidden" in told
+        port = find_free_port()
+        view = ["--no-web-open-browser", "--web-port", str(port), "--set", "web_password=of-this-test"]
+        with running([programs / "mitmweb", *words, *view], log=folder / "mitmweb.log") as process:
+            wait_for_port(port, process)
+            url = f"http://127.0.0.1:{port}/flows?token=of-this-test"
+            shown = wait_until(lambda: httpx.get(url, trust_env=False, timeout=5).json(), "the flows")
+        assert "denied, rule access[0], bob" in {flow["comment"] for flow in shown}
 
     def test_it_holds_the_identity_and_nothing_that_lets_anybody_be_somebody(self, recording: Path) -> None:
         """S27."""
@@ -109,16 +132,29 @@ class TestReplay:
         header, *rows, summary = ended.stdout.splitlines()
         assert header.split() == ["REQUEST", "WHO", "BEFORE", "AFTER"]
         assert [row.split() for row in rows] == [
-            ["GET", "/admin/x", "bob", "refused", "(denied):", "access[0]", "let", "in:", "readers"]
+            [
+                "opened",
+                "GET",
+                "/admin/x",
+                "bob",
+                "refused",
+                "(rule:",
+                "access[0])",
+                "let",
+                "in",
+                "(rule:",
+                "readers)",
+            ]
         ]
-        assert summary.startswith("1 of 5 requests")
+        assert summary.startswith("1 of 5 requests are decided otherwise: 1 opened")
 
     def test_all_shows_the_others_too_and_counts_what_was_repeated(self, recording: Path) -> None:
         ended = dev_to_end("--replay", recording, "--rule", "{allow: nobody}", "--all")
         assert ended.returncode == 1
         assert "(x2)" in ended.stdout
         assert "nobody" in ended.stdout
-        assert "refused (denied)" in ended.stdout
+        assert "closed  GET /page/1;jsessionid=~ (x2)" in ended.stdout
+        assert "refused (rule: access[0])" in ended.stdout
 
     def test_a_configuration_with_another_host_is_asked_as_its_own(
         self, recording: Path, folder: Path

@@ -46,6 +46,7 @@ async def serving(
     is_ours: Callable[[str], bool] | None = None,
     hosts: tuple[str, ...] = (),
     drain_seconds: float = 0.0,
+    sweep_seconds: float = 1.0,
     allows_defects: bool = False,
 ) -> AsyncIterator[mitm.MitmServer]:
     """Serve `application` while the block runs; a defect fails the test."""
@@ -59,6 +60,7 @@ async def serving(
         is_ours=is_ours,
         hosts=hosts,
         clock=clock,
+        sweep_seconds=sweep_seconds,
     )
     try:
         yield server

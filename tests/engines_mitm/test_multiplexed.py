@@ -158,7 +158,7 @@ def test_grpc_passes_with_its_trailers_over_tls_on_both_sides(tmp_path: Path) ->
     bounded(main)
 
 
-def test_an_upstream_that_nobody_vouches_for_is_503(tmp_path: Path) -> None:
+def test_an_upstream_that_nobody_vouches_for_is_502(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
 
     async def main() -> None:
@@ -169,7 +169,7 @@ def test_an_upstream_that_nobody_vouches_for_is_503(tmp_path: Path) -> None:
                 client = await H2Client.connect(server.address, certificate.trust)
                 answer = await client.answer(client.send(HEAD))
                 client.close()
-            assert answer.status == 503
+            assert answer.status == 502
             assert not upstream.requests
 
     bounded(main)

@@ -9,6 +9,7 @@ One process holds one of these at a time: mitmproxy keeps its master in a module
 
 from __future__ import annotations
 
+import addons  # noqa: F401  before mitmproxy's own, so that those that nobody runs stay out
 from sidecar.engines.mitm.server import MitmServer, serve
 
 __all__ = ["MitmServer", "serve"]

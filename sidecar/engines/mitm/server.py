@@ -8,20 +8,26 @@ import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy import options
-from mitmproxy.addons import core, dns_resolver, next_layer, proxyserver, tlsconfig
+from mitmproxy.addons import core, dns_resolver, next_layer, tlsconfig
 from mitmproxy.master import Master
 from mitmproxy.utils import asyncio_utils
 
 from addons.authenticate import OPTIONS, Authenticate
 from addons.gate import Gate
 from addons.orders import EndNow
+from sidecar.engines.mitm.asking import ask_sparingly
+from sidecar.engines.mitm.listening import BoundProxyserver
+from sidecar.engines.mitm.modes import end_redirector, parse_mode, refusal
 from sidecar.engines.mitm.tls import ListenerAddon
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
+
+    from mitmproxy.addons import proxyserver
 
     from sidecar.application import Application, Observer
     from sidecar.core.decision import Lease
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["MitmServer", "serve"]
 
 _logger: Final = logging.getLogger("mitmproxy")
+# Without any handler Python would write what it says to standard error, between our own lines.
+_logger.addHandler(logging.NullHandler())
 _CLOSING_SECONDS: Final = 2.0
 _TURN_SECONDS: Final = 0.01
 
@@ -107,7 +115,9 @@ class MitmServer:
     async def drain(self, seconds: float) -> None:
         """Stop accepting, let what runs end within `seconds`, then close what is left."""
         self._gate.is_draining = True
+        foreign = [server for server in self._servers() if not isinstance(server, asyncio.Server)]
         await self._proxy.servers.update([])
+        await end_redirector()
         await self._end([EndNow(flow) for flow in tuple(self._gate.open) if flow.websocket is not None])
         busy = {flow.client_conn.id for flow in self._gate.open}
         for name, handler in tuple(self._proxy.connections.items()):
@@ -117,6 +127,10 @@ class MitmServer:
         self.close()
         # What was cancelled is to be over before the loop is.
         await self._wait_empty(_CLOSING_SECONDS)
+        # UDP's have threads of their own: one that still ends when Python does, crashes it.
+        closed = [asyncio.ensure_future(server.wait_closed()) for server in foreign]
+        if closed:
+            await asyncio.wait(closed, timeout=_CLOSING_SECONDS)
         await self._master.done()
         await asyncio.sleep(_TURN_SECONDS)
 
@@ -125,11 +139,14 @@ class MitmServer:
         while self._proxy.connections and time.monotonic() < deadline:  # noqa: ASYNC110  mitmproxy's own
             await asyncio.sleep(_TURN_SECONDS)
 
+    def _servers(self) -> list[Any]:
+        """Return mitmproxy's listeners: asyncio's for TCP, its own for UDP."""
+        return [server for instance in self._proxy.servers for server in getattr(instance, "_servers", ())]
+
     def close(self) -> None:
         """End everything at once."""
-        for instance in self._proxy.servers:
-            for server in getattr(instance, "_servers", ()):
-                server.close()
+        for server in self._servers():
+            server.close()
         for handler in tuple(self._proxy.connections.values()):
             self._close(handler)
         self._authenticate.done()
@@ -150,50 +167,55 @@ async def serve(
     *,
     mode: str = "reverse",
     tls: ListenerTls | None = None,
+    sock: socket.socket | None = None,
     keys: Path | None = None,
     is_ours: Callable[[str], bool] | None = None,
     hosts: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
+    sweep_seconds: float = 1.0,
     addons: Sequence[object] = (),
 ) -> MitmServer:
-    """Serve `application` in the running loop by mitmproxy.
+    """Serve `application` in the running loop by mitmproxy, on `listen` or on a socket that listens already.
 
     `mode` is one of mitmproxy's: reverse, transparent, regular, local, socks5, wireguard. `keys` is the
     folder of the certificate authority (made with 0700). `is_ours` and `hosts` (patterns of "host:port") say
-    what the capturing modes gate. Raises OSError when the address can't be had.
+    what the capturing modes gate. Time-outs are kept to about `sweep_seconds`.
+
+    Raises OSError when the address can't be had, ConfigurationError when the mode can't be started,
+    ValueError when `listen` is no address: the operator's fault.
     """
+    host, port = _split(listen) if sock is None else sock.getsockname()[:2]
+    spec = parse_mode(_mode_spec(mode, has_tls=tls is not None)).full_spec
     gate = Gate(application, limits, is_ours, clock)
     listener = ListenerAddon(tls, application.observer)
-    authenticate = Authenticate(gate, has_tls=tls is not None)
+    authenticate = Authenticate(gate, has_tls=tls is not None, sweep_seconds=sweep_seconds)
     folder = prepare_folder(keys or _default_folder())
     surroundings = ExitStack()
     master = Master(options.Options(confdir=str(folder)), asyncio.get_running_loop())
+    ask_sparingly(master)
     master.addons.add(
         core.Core(),
         listener,
         authenticate,
         *addons,
-        proxyserver.Proxyserver(),
+        BoundProxyserver(listen, sock),
         dns_resolver.DnsResolver(),
         next_layer.NextLayer(),
         tlsconfig.TlsConfig(),
     )
-    host, port = _split(listen)
-    spec = _mode_spec(mode, has_tls=tls is not None)
     master.options.update(
         **OPTIONS, mode=[spec], listen_host=host, listen_port=port, allow_hosts=list(hosts), http2=True
     )
-    _watch(surroundings, application.observer)
     surroundings.enter_context(asyncio_utils.set_eager_task_factory())
-    proxy: proxyserver.Proxyserver = master.addons.get("proxyserver")
-    if not await proxy.setup_servers():
-        errors = [instance.last_exception for instance in proxy.servers]
+    try:
+        await master.addons.get("proxyserver").setup_servers()
+    except Exception as error:
         surroundings.close()
         await master.done()
-        error = next((error for error in errors if error is not None), None)
         if isinstance(error, OSError):
             raise OSError(error.errno, os.strerror(error.errno or 0), listen) from error
-        raise OSError(None, f"mitmproxy can't start in mode {mode}: {error}", listen)
+        raise refusal(mode, error) from error
+    _watch(surroundings, application.observer)
     await master.running()
     return MitmServer(master, gate, authenticate, surroundings)
 
@@ -225,7 +247,9 @@ def prepare_folder(folder: Path) -> Path:
 
 
 def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ValueError(f"not an address to listen on: {listen!r} (host:port or [::1]:port)")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  ":8080" says so
 
 
