@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.core.forwardauth.dialects import BY_NAME, Dialect
+from sidecar.core.sessioncookie import MAX_CHUNKS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "forward-auth.md"
+NGINX = ROOT / "config" / "ingress" / "nginx.conf"
 TEXT = PAGE.read_text("utf-8")
 PAGES = (PAGE, *sorted((ROOT / "docs" / "ingress").glob("*.md")))
 
@@ -29,6 +31,13 @@ def test_each_dialect_has_its_row(dialect: Dialect) -> None:
     assert dialect.is_url or (dialect.host or b"host").decode() in host
     assert ("302" in to_sign_in) == (dialect.to_sign_in == "redirect")
     assert ("number" in cookies or "cookie-1" in cookies or "the same" in cookies) == dialect.numbers_cookies
+
+
+def test_nginx_copies_as_many_cookies_as_a_session_can_be() -> None:
+    """One for each chunk, and for each name that may be stale beside them."""
+    texts = [path.read_text("utf-8") for path in (NGINX, ROOT / "docs" / "ingress" / "ingress-nginx.md")]
+
+    assert all(f"$upstream_http_x_doorward_set_cookie_{MAX_CHUNKS + 2};" in text for text in texts)
 
 
 def test_each_file_is_named() -> None:

@@ -397,7 +397,9 @@ class IngressPromises:
         assert person.fetch(world.url + "/all").status == 200
         assert world.application.last("/all").values("X-Auth-Request-Groups") == [",".join(FOUR_HUNDRED)]
 
-    @pytest.mark.parametrize("groups", [["staff"], SIXTY], ids=["one cookie", "several"])
+    @pytest.mark.parametrize(
+        "groups", [["staff"], SIXTY, FOUR_HUNDRED], ids=["one cookie", "several", "as many as there are"]
+    )
     def test_a_refreshed_cookie_reaches_the_browser(self, world: World, groups: list[str]) -> None:
         """All chunks of it, and the application's own cookies beside them."""
         world.provider.claims["groups"] = groups

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Wish", "is_stand_in", "read_wish"]
 
 # An `rd` up to its first "&", when it is a URL that nobody has escaped; everything behind it is then its own.
-_UNESCAPED: Final = re.compile(rb"(?P<before>(?:.*&)?)rd=(?P<url>(?:https?://|/)[^&]*\?.*)", re.DOTALL)
+_UNESCAPED: Final = re.compile(rb"(?P<before>(?:.*?&)??)rd=(?P<url>(?:https?://|/)[^&]*\?.*)", re.DOTALL)
 _LITERAL: Final = re.compile(rb"(?:.*&)?rd=(?P<url>(?:https?://|/)[^&]*)(?:&.*)?", re.DOTALL)
 _NO_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -52,10 +52,11 @@ def read_wish(call: Call) -> Wish:
         parameters = parse_parameters(call.query)
         return Wish(return_to=parameters.single("rd") or None, parameters=parameters)
     found = _UNESCAPED.fullmatch(call.query)
-    # The first `rd` counts: another one is part of the URL.
-    if found is not None and b"rd=" not in found["before"]:
+    if found is not None:
         before = parse_parameters(found["before"].removesuffix(b"&"))
-        return Wish(return_to=found["url"].decode("latin-1"), parameters=before)
+        # A further `rd` is part of the URL; one before it is one too many.
+        if before.single("rd") is None:
+            return Wish(return_to=found["url"].decode("latin-1"), parameters=before)
     parameters = parse_parameters(call.query)
     return Wish(return_to=_escaped(call, parameters) or _told_by_proxy(call), parameters=parameters)
 

@@ -25,7 +25,7 @@ from sidecar.core.forwardauth.dialects import COMPAT, COMPAT_AT_ROOT
 from sidecar.core.forwardauth.original import read_names, read_original
 from sidecar.core.headers import auth_response_headers
 from sidecar.core.hosts import parse_authority
-from sidecar.core.http import NO_STORE, RequestHead, Response, header_values
+from sidecar.core.http import NO_STORE, RECURS, RequestHead, Response, header_values
 from sidecar.core.navigation import SAFE_METHODS, is_navigation, is_same_origin
 from sidecar.core.plan import PreparedAnswer
 from sidecar.core.visit import Visit, with_cookies
@@ -93,6 +93,7 @@ def _read_and_answer(plan: Plan, state: State, head: RequestHead) -> Decision | 
         question = _Question(plan, site, ask, dialect, original, head)
         if head.memo is not None:
             head.memo[_ASKED] = question
+            head.memo[RECURS] = True  # an ingress sends everybody's fields on all of its connections
         return question.answer(state, head)
     except BadRequest as error:
         return _told(dialect, _refuse(None, error.code, 400, head, error.detail))
@@ -115,14 +116,20 @@ def _check_hosts(plan: Plan, named: dict[bytes, list[bytes]], original: Original
     """Refuse an X-Forwarded-Host that changes which rules count.
 
     Of oauth2-proxy's recipes nginx's tells the host in Host and lets a client's X-Forwarded-Host through,
-    Traefik's has it there and another one in Host. Where the two lead to other rules nobody can say which.
+    Traefik's has it there and its own word for us in Host. Where the two lead to other rules nobody can say
+    which: a Host that we don't know may be that word, or a client's at a server that takes every name.
     """
     hosts = named.get(b"host", [])
     own = plan.hosts.find(hosts[0]) if len(hosts) == 1 else None
+    if len(hosts) == 1 and parse_authority(hosts[0]) == parse_authority(original.host):
+        return
     asked = plan.hosts.find(original.host)
-    is_plain = own is None or parse_authority(hosts[0]) == parse_authority(original.host)
-    if not is_plain and (own is not asked or own is None or own.site.rules.has_hosts):
-        raise BadRequest("invalid_forwarded", "X-Forwarded-Host names another host than Host")
+    is_one = own is asked if own is not None else len(plan.sites) == 1
+    if not is_one or (asked is not None and asked.site.rules.has_hosts):
+        raise BadRequest(
+            "invalid_forwarded",
+            "X-Forwarded-Host names another host than Host, and other rules; ask at auth/<dialect>",
+        )
 
 
 class _Question:

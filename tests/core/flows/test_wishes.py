@@ -40,6 +40,7 @@ class TestUnescaped:
         [
             (f"{HOST}/x?a=1&b=2", f"{HOST}/x?a=1&b=2"),
             (f"{HOST}/x?a=1&rd=/other&b=%26%20+", f"{HOST}/x?a=1&rd=/other&b=%26%20+"),
+            (f"{HOST}/x?a=1&rd=/y?z&c=3", f"{HOST}/x?a=1&rd=/y?z&c=3"),
             (f"{HOST}/x?provider=none&cause=denied", f"{HOST}/x?provider=none&cause=denied"),
             ("/x?a=1&b=2", "/x?a=1&b=2"),
             # Escaped wholly or in part, as ever.
@@ -58,6 +59,15 @@ class TestUnescaped:
     )
     def test_it_is_recovered_whole(self, rd: str, expected: str) -> None:
         assert returned_to(stand_in(), f"/oauth2/start?rd={rd}") == expected
+
+    def test_a_name_that_only_ends_alike_is_another_parameter(self) -> None:
+        assert (
+            returned_to(stand_in(), f"/oauth2/start?wizard=/z?1&rd={HOST}/x?a=1&b=2") == f"{HOST}/x?a=1&b=2"
+        )
+
+    def test_two_are_one_too_many(self) -> None:
+        """S17."""
+        assert stand_in().get(f"/oauth2/start?rd=%2Fy&rd={HOST}/x?a=1").response.status == 400
 
     def test_what_stands_before_it_counts(self) -> None:
         one, two = (provider(key, redirect_path=f"/oauth2/callback/{key}") for key in ("one", "two"))

@@ -544,8 +544,30 @@ class TestCompat:
         asked = world(compat="oauth2-proxy", sites=(site(), lax))
         spoof = (b"X-Forwarded-Host", b"lax.example.com")
         assert self.asked(asked, self.URI, self.REAL, spoof).response.status == 403
-        inside = self.asked(asked, self.URI, self.REAL, spoof, host=b"doorward.internal:4180")
-        assert inside.response.status == 202
+
+    @pytest.mark.parametrize("name", [b"doorward.internal:4180", b"bogus", b"app.example.com."])
+    def test_a_host_that_we_do_not_know_gives_no_choice_of_rules(self, name: bytes) -> None:
+        """S48, S49: nginx's default server takes every name, and hands a client's X-Forwarded-Host on."""
+        lax = RuleTable.build([Rule(name="any", allow=Anyone())])
+        by_host = RuleTable.build([Rule(name="lax", hosts=("lax.example.com",), allow=Anyone())])
+        hosts = frozenset({"app.example.com", "lax.example.com"})
+        spoof = (b"X-Forwarded-Host", b"lax.example.com")
+        for sites in (
+            (site(), site(name="lax", hosts=frozenset({"lax.example.com"}), rules=lax)),
+            (site(hosts=hosts, rules=by_host),),
+        ):
+            asked = world(compat="oauth2-proxy", sites=sites)
+            told = self.asked(asked, self.URI, self.REAL, spoof, host=name)
+            assert (told.response.status, told.note.reason) == (403, "invalid_forwarded")
+            # Traefik and Caddy write every field of theirs.
+            yes = asked.respond(
+                b"/oauth2/auth/traefik", *fields("traefik", b"/x")[:-1], spoof, peer=INGRESS, host=name
+            )
+            assert yes.response.status == 202
+        same = world(compat="oauth2-proxy", sites=(site(hosts=hosts),))
+        own = (b"X-Forwarded-Host", b"app.example.com")
+        yes = self.asked(same, self.URI, self.REAL, own, host=name, cookie=same.cookie())
+        assert yes.response.status == 202
 
     def test_the_second_recipe_for_traefik_asks_at_the_root(self) -> None:
         asked = world(compat="oauth2-proxy", sites=(site(routes=()),))
