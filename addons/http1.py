@@ -216,7 +216,10 @@ class StrictHttp1Server(Http1Server):
             yield from self.close_softly()
 
     def wait(self, event: events.Event) -> CommandGenerator[None]:
-        """Let a client that has ended its side wait for its answer all the same."""
+        """Wait for the answer; a client that ends its side is taken for gone, as mitmproxy does.
+
+        Whether it still listens shows only when something is written to it.
+        """
         if isinstance(event, events.DataReceived | events.ConnectionClosed):
             yield from super().wait(event)
 

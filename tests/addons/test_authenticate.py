@@ -200,3 +200,41 @@ def test_a_configuration_that_is_changed_into_a_broken_one_is_refused(tmp_path: 
             with socket.create_connection(("127.0.0.1", port)) as raw:
                 raw.sendall(b"GARBAGE\r\n\r\n")
                 assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+BAD_HEADS = (
+    b"GARBAGE\r\n\r\n",
+    b"GET /public/ HTTP/1.1\r\n\r\n",
+    b"GET /public/ HTTP/1.1\r\nHost: a\r\nHost: %(host)b\r\n\r\n",
+    b"GET /public/ HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n",
+    b"GET http://elsewhere.test/public/ HTTP/1.1\r\nHost: %(host)b\r\n\r\n",
+    b"CONNECT %(host)b HTTP/1.1\r\nHost: %(host)b\r\n\r\n",
+    b"GET /public/..%%2f..%%2fprivate HTTP/1.1\r\nHost: %(host)b\r\n\r\n",
+    b"GET /public/\x00 HTTP/1.1\r\nHost: %(host)b\r\n\r\n",
+    b"GET /public/ HTTP/1.1\nHost: %(host)b\n\n",
+    b"GET /public/ HTTP/1.1\r\nHost: %(host)b\r\nX: a\r\n b\r\n\r\n",
+    (
+        b"POST /public/ HTTP/1.1\r\nHost: %(host)b\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    b"POST /public/ HTTP/1.1\r\nHost: %(host)b\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x00\x05hello",
+)
+
+
+def test_what_is_no_request_is_answered_by_us_and_passed_on_to_nobody(tmp_path: Path) -> None:
+    """S55: in a real mitmdump, each on a connection of its own."""
+    port = find_free_port()
+    with teller() as application:
+        config = write_config(tmp_path, port, application.url)
+        with mitmdump(SCRIPT, application.url, tmp_path, f"doorward_config={config}", port=port) as proxy:
+            for head in BAD_HEADS:
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+                    raw.sendall(head % {b"host": b"localhost:%d" % port})
+                    raw.shutdown(socket.SHUT_WR)
+                    with contextlib.suppress(ConnectionResetError):
+                        begun = raw.recv(12)
+                        assert not begun or begun[9:10] in {b"4", b"5"}, head
+            assert not application.received
+            assert proxy.get("/public/").status_code == 200
