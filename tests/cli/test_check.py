@@ -40,7 +40,7 @@ class TestForwardAuth:
             "              by gRPC at 127.0.0.1:4181",
             "  asked at      /oauth2/auth/<dialect>: nginx, ingress-nginx, traefik, caddy, haproxy, envoy",
             "  told          X-Auth-Request-User (user), X-Auth-Request-Email (email),",
-            "  loses         ingress-nginx: without its page's snippets, all cookies of a renewed session but",
+            "  loses         ingress-nginx: without its page's snippets, all cookies of a renewed session",
             "                there, keep a session within one cookie (above)",
         ):
             assert f"\n{line}" in found.out
