@@ -16,6 +16,7 @@ from sidecar.config import compile_text, read_config
 from sidecar.config.values import duration_text
 from sidecar.core.entrance import handoff_hosts
 from sidecar.core.errors import ConfigurationError, UnreadableConfiguration
+from sidecar.core.forwardauth.dialects import BY_NAME
 
 if TYPE_CHECKING:
     from sidecar.config import Loaded
@@ -62,6 +63,7 @@ def summary(loaded: Loaded) -> dict[str, Any]:
         "tls": runtime.tls is not None,
         "workers": runtime.workers,
         "trusted_proxies": _trusted(runtime),
+        "forward_auth": _forward_auth(runtime),
         "sites": [_site(site) for site in runtime.sites],
     }
 
@@ -88,6 +90,7 @@ def _site(site: Site) -> dict[str, Any]:
             for rule in site.rules.rules
         ],
         "headers": {rule.name: rule.source for rule in site.headers.upstream},
+        "ingress_headers": {rule.name: rule.source for rule in site.headers.auth_response},
         "assertion": None if site.headers.assertion is None else site.headers.assertion.header,
         "session": {
             "store": session.store,
@@ -112,6 +115,20 @@ def _sizes(site: Site) -> dict[str, CookieSize]:
 def _trusted(runtime: Runtime) -> list[str]:
     unix = ["unix"] if runtime.trusts_unix_peers else []
     return [*map(str, runtime.trusted_proxies), *unix]
+
+
+def _forward_auth(runtime: Runtime) -> dict[str, Any] | None:
+    policy = runtime.forward_auth
+    if policy is None:
+        return None
+    return {
+        "callers": [*map(str, policy.callers), *(["unix"] if policy.trusts_unix else [])],
+        "secret": policy.secret is not None,
+        "client_certificate": policy.needs_certificate,
+        "grpc": policy.grpc,
+        "compat": runtime.compat,
+        "loses": {name: dialect.loses for name, dialect in BY_NAME.items() if dialect.loses},
+    }
 
 
 def _after_logout(site: Site) -> str:
@@ -140,6 +157,8 @@ def _text(file: Path, loaded: Loaded) -> Iterator[str]:
         yield ""
         yield f"site {site.name}"
         yield from _aligned(_site_rows(site), "  ")
+        if runtime.forward_auth is not None:
+            yield from _aligned(_ingress_rows(site), "  ")
     if loaded.warnings:
         yield ""
         yield "warnings"
@@ -159,6 +178,30 @@ def _process_rows(runtime: Runtime) -> _Rows:
     yield "admin", runtime.admin or "not served: no health, readiness, metrics"
     yield "workers", str(runtime.workers)
     yield "trusts", ", ".join(_trusted(runtime)) or "no proxy: forwarded headers of clients are removed"
+
+    policy = runtime.forward_auth
+    if policy is not None:
+        addresses = ", ".join(map(str, policy.callers)) or ("our unix socket" if policy.trusts_unix else "")
+        proofs = [
+            *([f"from {addresses}"] if addresses else []),
+            *(["with the secret"] if policy.secret is not None else []),
+            *(["with a client certificate"] if policy.needs_certificate else []),
+        ]
+        yield "may ask", f"an ingress {', '.join(proofs)}"
+        if policy.grpc is not None:
+            yield "may ask", f"by gRPC at {policy.grpc}"
+
+
+def _ingress_rows(site: Site) -> _Rows:
+    """Say how an ingress asks about this site, and what some of them lose."""
+    yield "asked at", f"{site.prefix}/auth/<dialect>: {', '.join(BY_NAME)}"
+    told = ", ".join(f"{rule.name} ({rule.source})" for rule in site.headers.auth_response)
+    yield "told", told or "nothing"
+    for dialect in BY_NAME.values():
+        if dialect.loses:
+            yield "loses", f"{dialect.name}: {dialect.loses}"
+    if any(size.cookies > 1 for size in _sizes(site).values()):
+        yield "loses", "there, keep a session within one cookie (above): ask the provider for fewer groups"
 
 
 def _site_rows(site: Site) -> _Rows:

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["HeaderPair", "Page", "RequestHead", "Response", "header_values", "single_header"]
+__all__ = ["RECURS", "HeaderPair", "Page", "RequestHead", "Response", "header_values", "single_header"]
+
+RECURS: Final = "recurs"
+"""In the memo of fields that are expected on other connections of their peer too."""
 
 type HeaderPair = tuple[bytes, bytes]
 
@@ -30,7 +33,8 @@ class RequestHead:
 
     `memo` is None, or a dictionary that an engine hands over with each request of one connection whose
     fields are the very same bytes (as those of a keep-alive client mostly are): what depends on `headers`,
-    `peer` and `is_tls` alone may be kept there instead of worked out again. It may vanish at any time.
+    `peer` and `is_tls` alone may be kept there instead of worked out again. It may vanish at any time. Once
+    `RECURS` is in it (whatever its value), it may come with the same bytes on that peer's other connections.
     """
 
     __slots__ = ("client_ip", "headers", "is_tls", "memo", "method", "peer", "request_id", "target")

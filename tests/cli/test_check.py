@@ -26,6 +26,32 @@ def shape(text: str) -> str:
     return re.sub(r"about \d+ bytes", "about N bytes", text)
 
 
+class TestForwardAuth:
+    """What an operator of an ingress has to know."""
+
+    def test_who_may_ask_and_what_is_told_is_said(self, tmp_path: Path) -> None:
+        """S75: and which ingress loses cookies that a session may need."""
+        rules = "upstream: none\ntrusted_proxies: [10.0.0.0/8]\n"
+        ingress = "forward_auth: {callers: [10.0.0.0/8], secret: 0123456789abcdef, grpc: '127.0.0.1:4181'}\n"
+        found = doorward("check", write_config(tmp_path, rules + ingress))
+        assert found.code == 0
+        for line in (
+            "may ask       an ingress from 10.0.0.0/8, with the secret",
+            "              by gRPC at 127.0.0.1:4181",
+            "  asked at      /oauth2/auth/<dialect>: nginx, ingress-nginx, traefik, caddy, haproxy, envoy",
+            "  told          X-Auth-Request-User (user), X-Auth-Request-Email (email),",
+            "  loses         ingress-nginx: without its page's snippets, all cookies of a renewed session",
+            "                there, keep a session within one cookie (above)",
+        ):
+            assert f"\n{line}" in found.out
+        assert "0123456789abcdef" not in found.out
+
+    def test_nothing_is_said_where_nobody_may_ask(self, tmp_path: Path) -> None:
+        out = doorward("check", write_config(tmp_path, "")).out
+        assert "asked at" not in out
+        assert "may ask" not in out
+
+
 class TestText:
     def test_what_is_right_is_said_in_words(self, tmp_path: Path) -> None:
         file = write_config(tmp_path, _RULES)
@@ -135,6 +161,7 @@ class TestJson:
             "tls": False,
             "workers": 1,
             "trusted_proxies": [],
+            "forward_auth": None,
             "sites": [],
         }
         assert site["providers"] == {

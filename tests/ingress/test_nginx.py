@@ -53,6 +53,19 @@ class TestNginx(IngressPromises):
 
     ingress = Nginx()
 
+    @pytest.mark.parametrize(
+        "fields",
+        [{"Cookie": "x=" + "a" * 50_000, "X-More": "a" * 50_000}, {f"X-{n}": "1" for n in range(300)}],
+        ids=["bytes", "fields"],
+    )
+    @pytest.mark.parametrize("path", ["/mine", "/public/x"])
+    def test_more_than_doorward_reads_is_the_browsers_fault(
+        self, world: World, path: str, fields: dict[str, str]
+    ) -> None:
+        """S50: 400, and neither a page that says "try again" nor the application's answer."""
+        assert world.raw(path, headers=fields).status == 400
+        assert world.application.requests(path) == []
+
 
 class _Tls(Nginx):
     """With the commented lines for TLS and HTTP/2."""

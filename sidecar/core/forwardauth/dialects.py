@@ -29,7 +29,8 @@ class Dialect:
     ingress turns into one (nginx fails on any status but 2xx, 401 and 403), or a bare 401. `narrow_statuses`:
     no other refusals than 401 and 403. `wants_200`: no other yes, whatever `compat` says.
     `numbers_cookies`: each Set-Cookie is told in a field of its own too, for an ingress that can only copy
-    single fields.
+    single fields. `loses` says what an ingress of this kind drops of a renewed session, in words for an
+    operator; "" where its file in config/ingress drops nothing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dialect:
     narrow_statuses: bool = False
     wants_200: bool = False
     numbers_cookies: bool = False
+    loses: str = ""
 
 
 _NGINX: Final = Dialect(
@@ -57,6 +59,7 @@ _NGINX: Final = Dialect(
 )
 _INGRESS_NGINX: Final = Dialect(
     name="ingress-nginx",
+    loses="without its page's snippets, all cookies of a renewed session but the first",
     method=b"x-original-method",
     target=b"x-original-url",
     is_url=True,
@@ -70,7 +73,14 @@ _CADDY: Final = Dialect(
     name="caddy", method=b"x-forwarded-method", target=b"x-forwarded-uri", numbers_cookies=True
 )
 _HAPROXY: Final = Dialect(name="haproxy", method=b"x-forwarded-method", target=b"x-forwarded-uri")
-ENVOY: Final = Dialect(name="envoy", method=b"", target=b"", host=b"", wants_200=True)
+ENVOY: Final = Dialect(
+    name="envoy",
+    method=b"",
+    target=b"",
+    host=b"",
+    wants_200=True,
+    loses="in Envoy Gateway's HTTP form, every cookie of a renewed session; ask by gRPC there",
+)
 """Envoy's ext_authz: its `path_prefix` stands in front of the original target. gRPC is turned into this."""
 
 COMPAT: Final = Dialect(

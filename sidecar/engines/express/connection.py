@@ -93,6 +93,13 @@ class Connection(asyncio.Protocol):
         self.buffer += data
         self.pause_reading()
 
+    def keep_beginning(self, data: bytes) -> None:
+        """Keep the beginning of a head."""
+        if not self.buffer:
+            self.since = self.context.now
+        # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
+        self.buffer = data if data.replace(b"\r\n", b"") else b""
+
     def pause_reading(self) -> None:
         """Read no more for now."""
         self.is_read_paused = True

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sidecar.engines.express.answerhead import AnswerParser
+from sidecar.engines.express.knownheads import KnownHeads
 from sidecar.engines.express.pool import Pools
 from sidecar.engines.express.requesthead import RequestParser
 from sidecar.engines.express.wire import build_date
@@ -40,6 +41,7 @@ class Context:
         "downstreams",
         "finish",
         "is_draining",
+        "known_heads",
         "limits",
         "loop",
         "now",
@@ -68,6 +70,7 @@ class Context:
         self.tunnels: set[Tunnel] = set()
         self.request_parser = RequestParser(limits)
         self.answer_parser = AnswerParser()
+        self.known_heads = KnownHeads()
         self.pools = Pools(self.loop, application.observer)
         # 40 random bits tell workers and restarts apart; the rest counts. An id is a name, not a secret.
         self._prefix = secrets.token_hex(5)

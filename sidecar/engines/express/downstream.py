@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.decision import Flow, Forward, Note, Respond
 from sidecar.core.errors import BadRequest
-from sidecar.core.http import RequestHead
+from sidecar.core.http import RECURS, RequestHead
 from sidecar.engines.express.connection import CLOSING, DECIDING, FORWARDING, HEAD, LINGERING, Connection
 from sidecar.engines.express.exchange import Exchange
 from sidecar.engines.express.flowbody import FlowBody
@@ -37,9 +37,9 @@ _MAX_TURN: Final = 16
 class Downstream(Connection):
     """The protocol object of one downstream connection.
 
-    `head` is None between requests, `started` is when it arrived (monotonic clock); `body` is None when the
-    request has none, or all of it has been read. `is_plain` tells that the request has no body and its answer
-    one, in HTTP/1.1, and that the connection is kept.
+    `head` is None between requests, `started` is when it arrived (monotonic clock); `body` is None when there
+    is none, or all of it has been read. `is_plain`: there is no body, but one in the answer, in HTTP/1.1, and
+    the connection is kept. `recalls`: fields are looked up among those of the peer's other connections too.
     """
 
     __slots__ = (
@@ -54,6 +54,7 @@ class Downstream(Connection):
         "is_plain",
         "keep_alive",
         "known",
+        "recalls",
         "started",
     )
 
@@ -67,7 +68,7 @@ class Downstream(Connection):
         self.framing = b""
         self.started = 0.0
         self.is_11 = self.keep_alive = True
-        self.is_head = self.is_plain = False
+        self.is_head = self.is_plain = self.recalls = False
         self._reader: FlowBody | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -156,14 +157,17 @@ class Downstream(Connection):
         context = self.context
         parser = context.request_parser
         known = self.known
-        memo: dict[object, object] | None
         line = None if known is None else parser.parse_again(data, known)
+        if line is None and self.recalls and (found := context.known_heads.recall(parser, data, self.peer)):
+            known, line = found
+            self.known = known
+            self.is_11, self.keep_alive, self.framing = True, True, b""  # as all that is known
         if known is not None and line is not None:
             # Framing and keep-alive are still as they were when `known` was learned.
             self.buffer = b""
             self.started = _monotonic()
             method, target = line
-            headers, memo = known.headers, known.memo
+            headers = known.headers
         else:
             try:
                 end = parser.parse_first(data) if is_pipelined else parser.parse(data)
@@ -171,20 +175,23 @@ class Downstream(Connection):
                 self._refuse_head(refusal)
                 return True
             if not end:
-                self._keep_beginning(data)
+                self.keep_beginning(data)
                 return False
             self.started = _monotonic()
             self.buffer = data[end:]
             known = self.known = parser.learn(data) if end == len(data) else None
-            memo = known.memo if known is not None else None
             method, target, headers = parser.method, parser.target, parser.headers
             self._take_framing(parser)
+        memo = None if known is None else known.memo
         self.is_head = method == b"HEAD"
         self.is_plain = known is not None and not self.is_head
         self.head = head = RequestHead(
             method, target, headers, self.peer, context.next_id(), self.is_tls, memo
         )
         decision = context.decide(head)
+        if line is None and known is not None and RECURS in known.memo:
+            self.recalls = True
+            context.known_heads.keep(known, self.peer)
         if isinstance(decision, Forward):
             self._forward(decision, self.started)
         elif isinstance(decision, Respond):
@@ -192,13 +199,6 @@ class Downstream(Connection):
         else:
             self._decide_later(decision)
         return True
-
-    def _keep_beginning(self, data: bytes) -> None:
-        """Keep the beginning of a head."""
-        if not self.buffer:
-            self.since = self.context.now
-        # Empty lines, as some clients send one behind a form, begin no head, and no time-out.
-        self.buffer = data if data.replace(b"\r\n", b"") else b""
 
     def _take_framing(self, parser: RequestParser) -> None:
         """Take over how the request that was just parsed is framed, and how it is to be answered."""

@@ -168,6 +168,10 @@ class RequestParser:
         """
         return self._lines[data[: -len(known.block)]] if data.endswith(known.block) else None
 
+    def read_plain(self, line: bytes) -> RequestLine | None:
+        """Return method and target of a request line, None unless it is as plain as `parse_again` asks."""
+        return self._lines[line]
+
     def _read_plain_line(self, line: bytes) -> RequestLine | None:
         """Read a request line as llhttp does, None unless it is plain. It may be anything but a line."""
         parts = line.split(b" ")

@@ -35,6 +35,7 @@ def sweep(context: Context, now: float, interval: float) -> None:
     for tunnel in tuple(context.tunnels):
         tunnel.sweep(now, wall)
     context.pools.sweep(now, interval)
+    context.known_heads.sweep(now)
 
 
 def _sweep_downstream(context: Context, down: Downstream, wall: float) -> None:

@@ -42,6 +42,10 @@ def _build_listener_context(tls: ListenerTls) -> ssl.SSLContext:
     if tls.client_ca_file is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(tls.client_ca_file)
+        # A resumed session shows no certificate, and the first context goes on to accept its own: whoever
+        # has lost the authority's word, or whose certificate has ended, would be let in for hours.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
     return context
 
 
