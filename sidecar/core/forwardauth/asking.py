@@ -63,13 +63,13 @@ _ROOT: Final = b"/"
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision | None:
     """Answer a request that asks about another one; None when `head` is no such request."""
     plan = state.plans.of(runtime)
-    if not (head.target.startswith(plan.asks.starts) or _asks_at_root(plan, head)):
-        return None
     memo = head.memo
     question = memo.get(_ASKED) if memo else None
     if isinstance(question, _Question) and question.is_of(plan, head):
         return question.answer(state, head)
-    return _read_and_answer(plan, state, head)
+    if head.target.startswith(plan.asks.starts) or _asks_at_root(plan, head):
+        return _read_and_answer(plan, state, head)
+    return None
 
 
 def _read_and_answer(plan: Plan, state: State, head: RequestHead) -> Decision | None:
