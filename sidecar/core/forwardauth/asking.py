@@ -63,13 +63,13 @@ _ROOT: Final = b"/"
 def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision | None:
     """Answer a request that asks about another one; None when `head` is no such request."""
     plan = state.plans.of(runtime)
-    if not (head.target.startswith(plan.asks.starts) or _asks_at_root(plan, head)):
-        return None
     memo = head.memo
     question = memo.get(_ASKED) if memo else None
     if isinstance(question, _Question) and question.is_of(plan, head):
         return question.answer(state, head)
-    return _read_and_answer(plan, state, head)
+    if head.target.startswith(plan.asks.starts) or _asks_at_root(plan, head):
+        return _read_and_answer(plan, state, head)
+    return None
 
 
 def _read_and_answer(plan: Plan, state: State, head: RequestHead) -> Decision | None:
@@ -322,13 +322,17 @@ def _refuse(site: Site | None, reason: str, status: int, head: RequestHead, deta
 
 
 def _told(dialect: Dialect | None, respond: Respond) -> Respond:
-    """Return an answer in the form that an ingress can use."""
+    """Return an answer in the form that an ingress can use.
+
+    Cookies are numbered in a yes alone. A refusal goes to the browser as it is, with its Set-Cookie; under
+    any other name a script could read the session in it (S28).
+    """
     response = respond.response
     status, headers = response.status, response.headers
     if status in _CLIENT_ERRORS and status != _UNAUTHORIZED:
         is_plain = status == _BAD_REQUEST and dialect is not None and not dialect.narrow_statuses
         status = _BAD_REQUEST if is_plain else _FORBIDDEN
-    if dialect is not None and dialect.numbers_cookies:
+    if dialect is not None and dialect.numbers_cookies and status in {_OK, _ACCEPTED}:
         cookies = (value for name, value in headers if name == b"Set-Cookie")
         numbered = enumerate(cookies, start=1)
         headers = (*headers, *((b"X-Doorward-Set-Cookie-%d" % index, value) for index, value in numbered))

@@ -184,6 +184,17 @@ class TestVerdict:
             numbered = [values(answer, b"X-Doorward-Set-Cookie-%d" % n) for n in range(1, len(cookies) + 1)]
             assert numbered == [[value] for value in cookies]
 
+    def test_a_refusal_tells_a_cookie_to_no_script(self, dialect: str) -> None:
+        """S28: it goes to the browser whole, where a script reads each field but Set-Cookie."""
+        asked = world()
+        cookie = asked.cookie()
+        asked.now += 400
+        told = ask(dialect, asked, b"/admin/", cookie=cookie)
+        assert told.response.status == 403
+        (value, *_) = values(told, b"Set-Cookie")
+        assert value.startswith(b"__Host-doorward=")
+        assert [name for name, told in told.response.headers if value == told] == [b"Set-Cookie"]
+
     def test_a_claim_that_is_missing_is_told_as_empty(self, dialect: str) -> None:
         """S44: the ingress then overwrites what the client sent under that name."""
         asked = world()
