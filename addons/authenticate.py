@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Final
 
 from mitmproxy import command, ctx, exceptions
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
+from mitmproxy.proxy.mode_specs import LocalMode, ReverseMode, TransparentMode
 
 from addons.destinations import destination_of
+from addons.detours import is_detour
 from addons.gate import Gate
 from addons.stacks import ClosedLayer, build_server_stack, gated
 from addons.sweeping import Sweeper, is_blocked
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import Layer, NextLayer
+    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import TlsData
 
 __all__ = ["OPTIONS", "Authenticate", "Seal", "addons"]
@@ -219,6 +221,25 @@ class Authenticate:
         with self._closed(None, "client_disconnected"):
             self.gate().forget(client)
             self.gate().application.observer.connection_closed()
+
+    async def server_connected(self, connected: ServerConnectionHookData) -> None:
+        """Cut a connection that leads past the gate, before a byte is sent on it.
+
+        Not in local mode, where whoever asks is on this machine, and could do so without us.
+        """
+        if isinstance(connected.client.proxy_mode, LocalMode):
+            return
+        proxy, server = ctx.master.addons.get("proxyserver"), connected.server
+        try:
+            if not await is_detour(server, self.gate().upstreams, proxy.listen_addrs()):
+                return
+        except Exception:  # noqa: BLE001  the outermost edge: fail closed, tell the operator
+            self._tell("server_connected", "")
+        server.error = "this address is not reached through here"
+        handler = proxy.connections.get(connected.client.id)
+        io = None if handler is None else handler.transports.get(server)
+        if io is not None and io.writer is not None:
+            io.writer.close()
 
     def tls_start_server(self, start: TlsData) -> None:
         """Speak TLS to an upstream by its own rules."""

@@ -25,7 +25,7 @@ from sidecar.core.decision import Flow, Forward, Note, Respond
 from sidecar.core.http import RequestHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mitmproxy.connection import Client
     from mitmproxy.http import HTTPFlow, Response
@@ -50,8 +50,8 @@ class Undecided(Exception):
 class Gate:
     """Decides flows with one application.
 
-    `is_ours` tells whether a host (as a Host field names it) is one that we gate; None gates all. `open`
-    holds the flows under way.
+    `is_ours` tells whether a host (as a Host field names it) is one that we gate; None gates all. `upstreams`
+    are reached through the gate alone. `open` holds the flows under way.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class Gate:
         limits: Limits,
         is_ours: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.time,
+        upstreams: Sequence[Upstream] = (),
     ) -> None:
+        self.upstreams = upstreams
         self.application = application
         self.limits = limits
         self.settings = LayerSettings(limits=limits, malformed=self.malformed)

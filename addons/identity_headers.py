@@ -22,7 +22,7 @@ from mitmproxy import flow as mitmflow
 
 from addons.authenticate import Authenticate
 from addons.passing import PassingApplication, PassingGate, open_runtime
-from addons.standing import build_gate, host_matcher
+from addons.standing import build_gate, host_matcher, upstreams_of
 from addons.verdicts import verdict_of
 from sidecar.gateapplication import GateApplication
 
@@ -62,7 +62,7 @@ def _build() -> PassingGate:
         raise TypeError("not a gate")
     runtime = open_runtime(known.runtime)
     application = PassingApplication(runtime, known.state, known.runner, known.observer)
-    return PassingGate(application, runtime.limits, host_matcher(runtime))
+    return PassingGate(application, runtime.limits, host_matcher(runtime), upstreams=upstreams_of(runtime))
 
 
 addons: list[object] = [IdentityHeaders()]

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from sidecar.core.runtime import Runtime
+    from sidecar.core.runtime import Runtime, Upstream
 
-__all__ = ["build_gate", "host_matcher"]
+__all__ = ["build_gate", "host_matcher", "upstreams_of"]
 
 _DEFAULT_PORTS = (":443", ":80")
 
@@ -40,7 +40,7 @@ def build_gate(path: Path, environment: Mapping[str, str]) -> Gate:
     observation = Observation(Meters(), events, None)
     runner = Runner(coordinator, {}, surroundings, observation)
     application = GateApplication(runtime, state, runner, observation, coordinator.touched)
-    return Gate(application, runtime.limits, host_matcher(runtime))
+    return Gate(application, runtime.limits, host_matcher(runtime), upstreams=upstreams_of(runtime))
 
 
 def host_matcher(runtime: Runtime) -> Callable[[str], bool]:
@@ -55,3 +55,8 @@ def host_matcher(runtime: Runtime) -> Callable[[str], bool]:
         return host in hosts
 
     return is_ours
+
+
+def upstreams_of(runtime: Runtime) -> tuple[Upstream, ...]:
+    """Return each upstream of the sites."""
+    return tuple({route.upstream: None for site in runtime.sites for route in site.routes})

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from addons.standing import host_matcher
+from addons.standing import host_matcher, upstreams_of
 from sidecar.engines import mitm
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ async def intercept(application: Application, runtime: Runtime) -> mitm.MitmServ
         tls=runtime.tls,
         keys=None if folder is None else Path(folder),
         is_ours=host_matcher(runtime),
+        upstreams=upstreams_of(runtime),
         hosts=() if runtime.mode in {"reverse", "transparent"} else host_patterns(runtime),
     )
 

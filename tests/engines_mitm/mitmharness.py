@@ -14,7 +14,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from sidecar.core.runtime import Limits, ListenerTls
+from sidecar.core.runtime import Limits, ListenerTls, Upstream
 from sidecar.engines import mitm
 from tests.engines.harness import PlainApplication
 
@@ -45,6 +45,7 @@ async def serving(
     mode: str = "reverse",
     is_ours: Callable[[str], bool] | None = None,
     hosts: tuple[str, ...] = (),
+    upstreams: tuple[Upstream, ...] = (),
     drain_seconds: float = 0.0,
     sweep_seconds: float = 1.0,
     allows_defects: bool = False,
@@ -59,6 +60,7 @@ async def serving(
         keys=folder / "authority",
         is_ours=is_ours,
         hosts=hosts,
+        upstreams=upstreams,
         clock=clock,
         sweep_seconds=sweep_seconds,
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
 import httpx
+import pytest
 
+from sidecar.core.runtime import Limits
+from sidecar.engines import mitm
 from tests.blackbox.certificates import make_certificate
 from tests.engines.harness import EchoUpstream, PlainApplication, RawClient, upstream_at
 from tests.engines_mitm.mitmharness import bounded, serving
@@ -123,5 +127,69 @@ def test_socks5_gates_our_host(tmp_path: Path) -> None:
             assert [head.target for head in application.heads] == [b"/refused"]
             assert [request.target for request in other.requests] == ["/o"]
             assert not ours.requests
+
+    bounded(main)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "0.0.0.0", "[::ffff:127.0.0.1]"])
+@pytest.mark.parametrize("tunnels", [False, True])
+def test_an_upstream_is_not_reached_past_the_gate(tmp_path: Path, host: str, *, tunnels: bool) -> None:
+    """S40: a proxy's client asks for the upstream's own address, with an identity that it made up."""
+
+    async def main() -> None:
+        async with EchoUpstream() as ours:
+            upstream = upstream_at(ours.address)
+            application = PlainApplication(upstream)
+            async with serving(
+                application, tmp_path, mode="regular", is_ours=is_ours, hosts=HOSTS, upstreams=(upstream,)
+            ) as server:
+                client = await RawClient.connect(server.address)
+                async with client:
+                    there = f"{host}:{upstream.port}".encode()
+                    if tunnels:
+                        client.send(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (there, there))
+                        assert (await client.read_head())[0] == 200
+                    target = b"/" if tunnels else b"http://%b/" % there
+                    client.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n" % (target, there))
+                    client.send(b"X-Forwarded-User: admin\r\n\r\n")
+                    if tunnels:
+                        assert await client.is_closed()
+                    else:
+                        assert (await client.answer()).status == 502
+                    client.abort()
+                # By way of the gate it is.
+                async with await RawClient.connect(server.address) as client:
+                    asked = b"GET http://app.test/ HTTP/1.1\r\nHost: app.test\r\n\r\n"
+                    assert (await client.exchange(asked)).status == 200
+            assert [request.header("X-Forwarded-User") for request in ours.requests] == [None]
+
+    bounded(main)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+def test_a_proxy_that_is_asked_for_itself_does_not_ask_itself(tmp_path: Path, host: str) -> None:
+    """It would, until no connection is left: one request of anybody's would be enough."""
+
+    async def main() -> None:
+        application = PlainApplication()
+        with socket.create_server(("0.0.0.0", 0)) as sock:
+            server = await mitm.serve(
+                application,
+                "",
+                Limits(),
+                sock=sock,
+                mode="regular",
+                is_ours=is_ours,
+                hosts=HOSTS,
+                keys=tmp_path / "authority",
+            )
+            try:
+                async with await RawClient.connect(server.address.replace("0.0.0.0", "127.0.0.1")) as client:
+                    there = f"{host}:{sock.getsockname()[1]}".encode()
+                    asked = b"GET http://%b/ HTTP/1.1\r\nHost: %b\r\n\r\n" % (there, there)
+                    assert (await client.exchange(asked)).status == 502
+            finally:
+                await server.drain(0)
+        assert application.observer.opened <= 2
 
     bounded(main)

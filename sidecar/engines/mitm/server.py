@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sidecar.application import Application, Observer
     from sidecar.core.decision import Lease
-    from sidecar.core.runtime import Limits, ListenerTls
+    from sidecar.core.runtime import Limits, ListenerTls, Upstream
 
 __all__ = ["MitmServer", "serve"]
 
@@ -171,6 +171,7 @@ async def serve(
     keys: Path | None = None,
     is_ours: Callable[[str], bool] | None = None,
     hosts: Sequence[str] = (),
+    upstreams: Sequence[Upstream] = (),
     clock: Callable[[], float] = time.time,
     sweep_seconds: float = 1.0,
     addons: Sequence[object] = (),
@@ -179,14 +180,15 @@ async def serve(
 
     `mode` is one of mitmproxy's: reverse, transparent, regular, local, socks5, wireguard. `keys` is the
     folder of the certificate authority (made with 0700). `is_ours` and `hosts` (patterns of "host:port") say
-    what the capturing modes gate. Time-outs are kept to about `sweep_seconds`.
+    what the capturing modes gate; `upstreams` can't be reached past the gate in them. Time-outs are kept to
+    about `sweep_seconds`.
 
     Raises OSError when the address can't be had, ConfigurationError when the mode can't be started,
     ValueError when `listen` is no address: the operator's fault.
     """
     host, port = _split(listen) if sock is None else sock.getsockname()[:2]
     spec = parse_mode(_mode_spec(mode, has_tls=tls is not None)).full_spec
-    gate = Gate(application, limits, is_ours, clock)
+    gate = Gate(application, limits, is_ours, clock, upstreams)
     listener = ListenerAddon(tls, application.observer)
     authenticate = Authenticate(gate, has_tls=tls is not None, sweep_seconds=sweep_seconds)
     folder = prepare_folder(keys or _default_folder())
