@@ -143,6 +143,8 @@ def _cost(output: str, user: float, system: float) -> Cost:
         raise RuntimeError(f"{refused.group(1)} answers were errors:\n{output}")
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
     requests = int(found.group(1))
+    if not requests:
+        raise RuntimeError(f"nothing was answered in time:\n{output}")
     errors = sum(map(int, broken.groups())) if broken else 0
     return Cost(requests, user / requests * 1e6, system / requests * 1e6, float(rate.group(1)), errors)
 

@@ -80,7 +80,7 @@ def test_the_rules_of_the_bench_are_rules() -> None:
     assert rules.match("app.example.com", "/w/1/x", b"GET") is rules.rules[-1]
 
 
-@pytest.mark.parametrize("scenario", ["resident", "assertion", "interception", "interception_http2", "dev"])
+@pytest.mark.parametrize("scenario", ["resident", "assertion", "interception", "dev"])
 def test_a_scenario_runs(scenario: str) -> None:
     for part in ("nginx", "wrk", "h2load"):
         require_part(part)
