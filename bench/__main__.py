@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import comparison, memory, scenarios
+from bench import comparison, ingress, memory, scenarios
 from bench.processes import ROOT
 from bench.report import chart, table
 from bench.rows import Setting
@@ -37,6 +37,8 @@ SCENARIOS: Final[dict[str, Callable[[Setting], list[Row]]]] = {
     "idle": memory.idle,
     "download": memory.download,
     "others": comparison.others,
+    "nginx_asks": ingress.nginx_asks,
+    "ingresses": ingress.ingresses,
 }
 
 
