@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import comparison, interception, memory, scenarios
+from bench import comparison, ingress, interception, memory, scenarios
 from bench.processes import ROOT
 from bench.report import chart, table, updated
 from bench.rows import Setting
@@ -40,6 +40,8 @@ SCENARIOS: Final[dict[str, Callable[[Setting], list[Row]]]] = {
     "interception": interception.interception,
     "interception_http2": interception.interception_http2,
     "dev": interception.dev,
+    "nginx_asks": ingress.nginx_asks,
+    "ingresses": ingress.ingresses,
 }
 
 

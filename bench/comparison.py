@@ -10,7 +10,7 @@ from bench.load import Cost, build_request, measure, write_script
 from bench.login import ScriptedProvider
 from bench.peers import envoy, envoy_oauth2, find_program, oauth2_proxy
 from bench.rows import Row, compare, describe, interleaved
-from bench.scenarios import browser, warmed
+from bench.scenarios import FORWARD_AUTH, as_question, browser, warmed
 from bench.subjects import bare_nginx, doorward
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def others(setting: Setting) -> list[Row]:
     with contextlib.ExitStack() as running:
         running.callback(provider.stop)
         nginx = running.enter_context(bare_nginx(folder, upstream_port))
-        ours = running.enter_context(doorward(folder, upstream_port, "doorward-compared"))
+        ours = running.enter_context(doorward(folder, upstream_port, "doorward-compared", FORWARD_AUTH))
         page = browser(ours, setting)
         probes: dict[str, Callable[[], Cost]] = {}
 
@@ -43,7 +43,7 @@ def others(setting: Setting) -> list[Row]:
 
         add("nginx", nginx, page)
         add("Doorward", ours, page)
-        add("Doorward /oauth2/auth", ours, browser(ours, setting, "/oauth2/auth"))
+        add("Doorward /oauth2/auth", ours, as_question(page))
         if found["envoy"]:
             plain = running.enter_context(envoy(found["envoy"], folder, upstream_port))
             add("Envoy, no authentication", plain, page)

@@ -43,10 +43,7 @@ class Setting:
     seconds: int
 
 
-type Probe = Callable[[], Cost]
-
-
-def interleaved(*probes: Probe) -> list[list[Cost]]:
+def interleaved[T](*probes: Callable[[], T]) -> list[list[T]]:
     """Run the probes in turn, `ROUNDS` times, so that a machine's moods fall on all of them."""
     rounds = [[probe() for probe in probes] for _ in range(ROUNDS)]
     return [list(costs) for costs in zip(*rounds, strict=True)]

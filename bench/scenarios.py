@@ -18,7 +18,20 @@ if TYPE_CHECKING:
 
     from bench.processes import Subject
 
-__all__ = ["access_line", "assertion", "browser", "proxying", "rules", "sessions", "varied"]
+__all__ = [
+    "FORWARD_AUTH",
+    "access_line",
+    "as_question",
+    "assertion",
+    "browser",
+    "proxying",
+    "rules",
+    "sessions",
+    "varied",
+]
+
+FORWARD_AUTH: Final = {"forward_auth": "{callers: [127.0.0.1]}"}
+"""The configuration line with which Doorward answers an ingress."""
 
 _TARGET: Final = "/reports/2026?page=2"
 _SESSIONS: Final = 100_000
@@ -31,6 +44,23 @@ def browser(
     yaml = doorward_yaml(subject.port, setting.upstream_port, options or {})
     cookie = cookie_headers(yaml, setting.folder / "bench.yaml", 1)[0]
     return build_request(f"localhost:{subject.port}", target, cookie)
+
+
+def as_question(request: str) -> str:
+    """Return what nginx would ask about `request`, as config/ingress/nginx.conf has it."""
+    line, _, fields = request.partition("\r\n")
+    host, _, rest = fields.partition("\r\n")
+    method, target, version = line.split(" ")
+    asked = (
+        f"{method} /oauth2/auth/nginx {version}",
+        f"X-Original-Method: {method}",
+        f"X-Original-URI: {target}",
+        host,
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-For: 127.0.0.1",
+        rest,
+    )
+    return "\r\n".join(asked)
 
 
 def warmed(subject: Subject, script: Path, request: str) -> None:
@@ -68,9 +98,10 @@ def proxying(setting: Setting) -> list[Row]:
     """Compare the reverse proxy, the auth endpoint and latency in one go."""
     with (
         bare_nginx(setting.folder, setting.upstream_port) as nginx,
-        doorward(setting.folder, setting.upstream_port) as ours,
+        doorward(setting.folder, setting.upstream_port, options=FORWARD_AUTH) as ours,
     ):
-        page, auth = browser(ours, setting), browser(ours, setting, "/oauth2/auth")
+        page = browser(ours, setting)
+        auth = as_question(page)
         page_script = write_script(setting.folder / "page.lua", page)
         auth_script = write_script(setting.folder / "auth.lua", auth)
         warmed(nginx, page_script, page)

@@ -13,7 +13,16 @@ from bench.processes import LOAD_CORE, Subject, free_port, started
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["KEY", "bare_mitmproxy", "bare_nginx", "doorward", "doorward_yaml", "plain_mitmproxy", "upstream"]
+__all__ = [
+    "KEY",
+    "bare_mitmproxy",
+    "bare_nginx",
+    "doorward",
+    "doorward_yaml",
+    "pinned_nginx",
+    "plain_mitmproxy",
+    "upstream",
+]
 
 KEY: Final = base64.b64encode(bytes(range(32))).decode()
 
@@ -44,9 +53,10 @@ _PROXY: Final = """
 
 
 @contextlib.contextmanager
-def _nginx(
+def pinned_nginx(
     folder: Path, name: str, body: str, port: int, *, core: int, access_log: str = "off"
 ) -> Iterator[Subject]:
+    """Run nginx with one worker on `core`; `body` is what stands in its http block."""
     place = folder / name
     (place / "files").mkdir(parents=True, exist_ok=True)
     conf = place / "nginx.conf"
@@ -61,7 +71,7 @@ def upstream(folder: Path) -> Iterator[Subject]:
     """Run the application that all subjects proxy to: nginx with a fixed answer of 600 bytes."""
     port = free_port()
     body = _UPSTREAM.format(port=port, answer="x" * 600, folder=folder / "upstream")
-    with _nginx(folder, "upstream", body, port, core=LOAD_CORE) as subject:
+    with pinned_nginx(folder, "upstream", body, port, core=LOAD_CORE) as subject:
         yield subject
 
 
@@ -73,7 +83,7 @@ def bare_nginx(folder: Path, upstream_port: int, *, access_log: bool = False) ->
     name = "nginx-logged" if access_log else "nginx"
     # Written by the batch, as ours is.
     log = f"{folder}/nginx-access.log combined buffer=16k flush=1s" if access_log else "off"
-    with _nginx(folder, name, body, port, core=0, access_log=log) as subject:
+    with pinned_nginx(folder, name, body, port, core=0, access_log=log) as subject:
         yield subject
 
 
