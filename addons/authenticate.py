@@ -155,8 +155,11 @@ class Authenticate:
         return _Closed(self, flow, where)
 
     def close_down(self, flow: HTTPFlow | None, where: str) -> None:
-        """Take the verdict away from a flow in whose hook something was raised: then the layer refuses it."""
-        verdict = None if flow is None else verdict_of(flow)
+        """Take the verdict away from a flow in whose hook something was raised: then the layer refuses it.
+
+        What mitmproxy sends again (`replay.client`) has an old verdict and a layer that knows none.
+        """
+        verdict = None if flow is None or flow.is_replay else verdict_of(flow)
         if verdict is not None:
             verdict.phase = Phase.UNDECIDED
             verdict.is_finished = False

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from sidecar.core.errors import BadRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.http import HeaderPair
     from sidecar.core.runtime import Limits
 
 __all__ = ["FlowBody", "Upload"]
@@ -54,15 +57,26 @@ class FlowBody:
 
 
 class Upload:
-    """A body that is passed on: as large as it likes, as long as it keeps a rate (S56)."""
+    """A body that is passed on: as large as it likes, as long as it keeps a rate (S56).
 
-    __slots__ = ("_progress", "_progress_at", "received")
+    And as long as its head says in `framing`: what is beyond that would be a next request to an upstream of
+    HTTP/1. Asked of HTTP/2 and 3 (RFC 9113 §8.1.1, RFC 9114 §4.1.2); HTTP/1 reads by it.
+    """
 
-    def __init__(self, now: float) -> None:
+    __slots__ = ("_declared", "_progress", "_progress_at", "received")
+
+    def __init__(self, now: float, framing: Iterable[HeaderPair] = (), version: bytes = b"") -> None:
         """Begin; `now` is on the monotonic clock."""
+        fields = framing if version in {b"HTTP/2.0", b"HTTP/3"} else ()
+        self._declared = next((int(value) for name, value in fields if name == b"content-length"), None)
         self.received = 0
         self._progress = 0
         self._progress_at = now
+
+    def is_wrong(self, *, at_end: bool) -> bool:
+        """Tell whether it is longer than its head says, or, `at_end`, shorter."""
+        declared = self._declared
+        return declared is not None and (self.received > declared or (at_end and self.received < declared))
 
     def is_slow(self, now: float, limits: Limits, *, is_blocked: bool) -> bool:
         """Tell whether it drips. While we do not read (`is_blocked`), it is not the client who is slow."""

@@ -31,9 +31,9 @@ from sidecar.coordination import LocalCoordinator
 from sidecar.core.development import ISSUER_PATH
 from sidecar.core.headers import PRESETS
 from sidecar.core.hosts import is_loopback_name
-from sidecar.core.http import RequestHead, header_values
+from sidecar.core.http import RequestHead
 from sidecar.core.identity import Identity
-from sidecar.core.navigation import is_navigation
+from sidecar.core.navigation import sends_lax_cookie
 from sidecar.core.revocation import RevocationList
 from sidecar.core.runtime import (
     CookiePolicy,
@@ -118,7 +118,8 @@ class _Persona(PassingApplication):
 
         A page of any site, opened in the same browser, could else read from the application as this person.
         """
-        if header_values(head.headers, b"sec-fetch-site") == [b"cross-site"] and not is_navigation(head):
+        own = f"{'https' if head.is_tls else 'http'}://{host_of(head).lower()}".encode("latin-1")
+        if not sends_lax_cookie(own, head):
             return head
         now = time.time()
         site = self.runtime.sites[0]
@@ -180,7 +181,6 @@ class DevIdentity(Authenticate):
         """Become somebody. Refuses to be anybody where others reach it."""
         if not updated & {*_TEXT_OPTIONS, "listen_host", "mode"}:
             return
-        listen_host = ctx.options.listen_host
         listen_host = ctx.options.listen_host
         places = [mode.partition("@")[2].rpartition(":")[0] or listen_host for mode in ctx.options.mode]
         for place in places:

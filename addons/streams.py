@@ -154,7 +154,8 @@ class GatedStream(AnsweringStream):
                 self.flow.request.stream = self._streams_body = True
                 yield from self.start_request_stream()
                 if self.client_state == self.state_stream_request_body:
-                    self.verdict.upload = Upload(self._settings.clock())
+                    verdict = self.verdict
+                    verdict.upload = Upload(self._settings.clock(), verdict.framing, verdict.version)
         else:
             yield from self.answer(is_complete=is_complete)
 
@@ -232,7 +233,11 @@ class GatedStream(AnsweringStream):
         upload = self.verdict.upload
         if isinstance(event, RequestData) and upload is not None:
             upload.received += len(event.data)
-        elif isinstance(event, RequestEndOfMessage):
+        if upload is not None and upload.is_wrong(at_end=isinstance(event, RequestEndOfMessage)):
+            # HTTP/3's own check comes when all of it has been passed on.
+            yield from self._end(EndNow(self.flow, ("invalid_request", 400)))
+            return
+        if isinstance(event, RequestEndOfMessage):
             self.verdict.upload = None
             self.verdict.waiting_since = self._settings.clock()
         if not isinstance(event, RequestTrailers):

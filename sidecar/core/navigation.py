@@ -28,6 +28,7 @@ __all__ = [
     "is_same_site",
     "is_script",
     "is_trusted_origin",
+    "sends_lax_cookie",
     "wants_page",
     "websocket_key",
 ]
@@ -63,6 +64,19 @@ def is_navigation(head: RequestHead) -> bool:
     begun with each, and browsers that get a 401 go there in earnest when the person does.
     """
     return head.method in {b"GET", b"HEAD"} and wants_page(head) and not is_prefetch(head)
+
+
+def sends_lax_cookie(own: bytes, head: RequestHead) -> bool:
+    """Tell whether a browser would send the origin `own` a cookie with SameSite=Lax (RFC 6265bis §5.6.7.1).
+
+    Programs that say nothing of where they come from do; a page of another site may only lead here.
+    """
+    witnesses = header_values(head.headers, b"sec-fetch-site")
+    if not witnesses:
+        return all(origin == own for origin in header_values(head.headers, b"origin"))
+    if b"cross-site" not in witnesses:
+        return True
+    return is_navigation(head) and header_values(head.headers, b"sec-fetch-dest") == [b"document"]
 
 
 def is_prefetch(head: RequestHead) -> bool:

@@ -15,7 +15,7 @@ from sidecar.core.claims import build_identity
 from sidecar.core.cookies import without
 from sidecar.core.errors import ConfigurationError, InvalidToken
 from sidecar.core.http import RequestHead, header_values
-from sidecar.core.navigation import is_navigation
+from sidecar.core.navigation import sends_lax_cookie
 from sidecar.dev.standins import build_session, cookie_pairs
 from sidecar.devidp.claims import person_claims
 
@@ -46,7 +46,7 @@ class Persona:
     def dress(self, runtime: Runtime, head: RequestHead) -> RequestHead:
         """Return the head with the session's cookie in place of any other session's."""
         site = runtime.sites[0]
-        if not _sends_cookie(site, head):
+        if not sends_lax_cookie(str(site.public_url).encode("ascii"), head):
             return head
         self._keep_fresh(runtime)
         headers = [pair for pair in head.headers if pair[0].lower() != b"cookie"]
@@ -94,17 +94,3 @@ class Persona:
 def _is_session(site: Site, name: bytes) -> bool:
     own = site.cookie.session_name
     return name == own or name.startswith(own + b".")
-
-
-def _sends_cookie(site: Site, head: RequestHead) -> bool:
-    """Tell whether a browser would send a cookie with SameSite=Lax (RFC 6265bis §5.6.7.1).
-
-    Programs that say nothing of where they come from do; a page of another site may only lead here.
-    """
-    witnesses = header_values(head.headers, b"sec-fetch-site")
-    if not witnesses:
-        own = str(site.public_url).encode("ascii")
-        return all(origin == own for origin in header_values(head.headers, b"origin"))
-    if b"cross-site" not in witnesses:
-        return True
-    return is_navigation(head) and header_values(head.headers, b"sec-fetch-dest") == [b"document"]

@@ -238,3 +238,31 @@ def test_what_is_no_request_is_answered_by_us_and_passed_on_to_nobody(tmp_path: 
                         assert not begun or begun[9:10] in {b"4", b"5"}, head
             assert not application.received
             assert proxy.get("/public/").status_code == 200
+
+
+def test_what_is_sent_again_is_passed_on_to_nobody(tmp_path: Path) -> None:
+    """S61: mitmproxy replays a flow through a layer of its own, and its old verdict is none for that."""
+    port = find_free_port()
+    with teller() as application:
+        config = write_config(tmp_path, port, application.url)
+        script = saboteur(
+            tmp_path,
+            "import asyncio",
+            "from mitmproxy import ctx",
+            "class Again:",
+            "    def response(self, flow):",
+            "        if not flow.is_replay:",
+            "            flow.request.stream, flow.request.content, flow.response.content = False, b'', b''",
+            "            again = lambda: ctx.master.commands.call('replay.client', [flow])",
+            "            asyncio.get_running_loop().call_later(0.1, again)",
+        )
+        text = script.read_text(encoding="utf-8")
+        script.write_text(text.replace("[Authenticate()]", "[Authenticate(), Again()]"), encoding="utf-8")
+        with mitmdump(script, application.url, tmp_path, f"doorward_config={config}", port=port) as proxy:
+            assert proxy.get("/public/x").status_code == 200
+            assert proxy.get("/private").status_code == 401
+            wait_until(lambda: proxy.log.count("Undecided: a second time") == 2, "two refusals")
+            assert "Can't replay" not in proxy.log
+            proxy.get("/public/y")
+            wait_until(lambda: proxy.log.count("Undecided: a second time") == 3, "the third")
+        assert [request.path for request in application.received] == ["/public/x", "/public/y"]

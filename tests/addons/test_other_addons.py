@@ -50,6 +50,15 @@ class TestIdentityHeaders:
         assert "/nonexistent.yaml" in said
 
 
+# What a browser says of a page of ours in a frame of another site's.
+_FRAMED = {
+    "Accept": "text/html",
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "iframe",
+}
+
+
 class TestDevIdentity:
     SCRIPT = ADDONS / "dev_identity.py"
 
@@ -59,13 +68,15 @@ class TestDevIdentity:
         with teller() as application, mitmdump(self.SCRIPT, application.url, tmp_path, *settings) as proxy:
             answer = proxy.get("/x", headers={"X-Forwarded-User": "root", "X-Forwarded-Groups": "wheel"})
             fetched = proxy.get("/x", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"})
+            old = proxy.get("/x", headers={"Origin": "http://evil.example"})
+            framed = proxy.get("/x", headers=_FRAMED)
             rebound = proxy.get("/x", headers={"Host": "evil.example"})
         fields = {name.lower(): value for name, value in answer.json()["headers"]}
         assert answer.headers["doorward-development"]
         assert fields["x-forwarded-user"] == "alice"
         assert fields["x-forwarded-groups"] == "admins,staff"
         assert "root" not in answer.text
-        assert "alice" not in fetched.text
+        assert not [read for read in (fetched, old, framed) if "alice" in read.text]
         assert rebound.status_code == 403
 
     @pytest.mark.parametrize("settings", [(), ("dev_identity_as=alice", "listen_host=0.0.0.0")])

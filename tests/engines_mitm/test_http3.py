@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
@@ -34,14 +35,16 @@ class _Client(QuicConnectionProtocol):
         self.answers: dict[int, tuple[Fields, bytes]] = {}
         self.ended: dict[int, asyncio.Event] = {}
 
-    async def ask(self, fields: Fields, body: bytes = b"", *, seconds: float = 10) -> tuple[int, bytes]:
+    async def ask(
+        self, fields: Fields, body: bytes = b"", *, seconds: float = 10, ends: bool = True
+    ) -> tuple[int, bytes]:
         assert self.http is not None
         stream = self._quic.get_next_available_stream_id()
         self.answers[stream] = ([], b"")
         self.ended[stream] = asyncio.Event()
         self.http.send_headers(stream, fields, end_stream=not body)
         if body:
-            self.http.send_data(stream, body, end_stream=True)
+            self.http.send_data(stream, body, end_stream=ends)
         self.transmit()
         await asyncio.wait_for(self.ended[stream].wait(), seconds)
         headers, received = self.answers[stream]
@@ -99,5 +102,34 @@ def test_requests_by_http_3_are_decided_and_reach_an_http_1_upstream(tmp_path: P
             assert [request.target for request in upstream.requests] == ["/a", "/b", "/c"]
             assert upstream.requests[0].header("Host") == "test"
             assert upstream.requests[1].body == b"hello"
+
+    bounded(main)
+
+
+@pytest.mark.parametrize("declared", [b"0", b"3"])
+def test_a_body_longer_than_declared_by_http_3_becomes_no_request(tmp_path: Path, declared: bytes) -> None:
+    """S55: aioquic compares when all of it has come; an upstream of HTTP/1 would read a second request."""
+    certificate = make_certificate(tmp_path)
+
+    async def main() -> None:
+        async with EchoUpstream() as upstream:
+            application = PlainApplication(upstream_at(upstream.address))
+            files = ListenerTls(certificate_file=str(certificate.certificate), key_file=str(certificate.key))
+            async with serving(application, tmp_path, tls=files) as server:
+                configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN)
+                configuration.load_verify_locations(str(certificate.certificate))
+                configuration.server_name = "localhost"
+                port = int(server.address.rpartition(":")[2])
+                async with connect(
+                    "127.0.0.1", port, configuration=configuration, create_protocol=_Client
+                ) as client:
+                    assert isinstance(client, _Client)
+                    client.prepare()
+                    smuggled = b"GET /secret HTTP/1.1\r\nHost: test\r\nX-Forwarded-User: root\r\n\r\n"
+                    head = _head(b"/a", b"POST", (b"content-length", declared))
+                    asked = client.ask(head, b"a" * int(declared) + smuggled, ends=False)
+                    assert (await asked)[0] == 400
+                    assert (await client.ask(_head(b"/b")))[0] == 200
+            assert not [request for request in upstream.requests if request.target == "/secret"]
 
     bounded(main)
