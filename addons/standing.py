@@ -44,11 +44,15 @@ def build_gate(path: Path, environment: Mapping[str, str]) -> Gate:
 
 
 def host_matcher(runtime: Runtime) -> Callable[[str], bool]:
-    """Return what tells whether a host, with or without a default port, is one of the sites'."""
+    """Return what tells whether a host, with or without a default port, is one of the sites'.
+
+    So is one with the root's dot behind it: to a resolver it is the same name, and the gate refuses it.
+    """
     hosts = frozenset(host for site in runtime.sites for host in site.hosts)
 
     def is_ours(named: str) -> bool:
-        host = named.lower()
+        name, colon, number = named.lower().partition(":")
+        host = named.lower() if named.startswith("[") else f"{name.removesuffix('.')}{colon}{number}"
         for port in _DEFAULT_PORTS:
             if host.endswith(port):
                 return host in hosts or host.removesuffix(port) in hosts

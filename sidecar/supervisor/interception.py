@@ -33,10 +33,11 @@ async def intercept(application: Application, runtime: Runtime) -> mitm.MitmServ
 
 
 def host_patterns(runtime: Runtime) -> list[str]:
-    """Return patterns of "host:port" that match the sites' hosts and nothing else."""
+    """Return patterns of "host:port" for the sites' hosts, with the root's dot too, and nothing else."""
     patterns: list[str] = []
     for site in runtime.sites:
         for host in sorted(site.hosts):
-            has_port = re.search(r":[0-9]+$", host) is not None
-            patterns.append(f"^{re.escape(host)}{'' if has_port else ':(80|443)'}$")
+            port = re.search(r":[0-9]+$", host)
+            name = host if port is None else host[: port.start()]
+            patterns.append(rf"^{re.escape(name)}\.?{':(80|443)' if port is None else port[0]}$")
     return patterns
