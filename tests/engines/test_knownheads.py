@@ -13,7 +13,15 @@ from sidecar.core.http import RECURS, RequestHead
 from sidecar.core.runtime import Limits
 from sidecar.engines.express.knownheads import KnownHeads
 from sidecar.engines.express.requesthead import HeadRefused, KnownFields, RequestParser
-from tests.engines.harness import PlainApplication, RawClient, bounded, respond, serving
+from tests.engines.harness import (
+    EchoUpstream,
+    PlainApplication,
+    RawClient,
+    bounded,
+    respond,
+    serving,
+    upstream_at,
+)
 
 PEER = "10.0.0.1"
 PARSER = RequestParser(Limits())
@@ -38,7 +46,25 @@ def kept(heads: KnownHeads, data: bytes, times: int = 2) -> KnownFields:
     return known
 
 
+def with_length(cookie: str, length: int) -> bytes:
+    head = request(cookie, method="DELETE")
+    return head[:-2] + b"Content-Length: %d\r\n\r\n" % length
+
+
 class TestMemory:
+    def test_a_length_of_nothing_is_no_body(self) -> None:
+        """Envoy asks with one."""
+        heads = KnownHeads()
+        known = kept(heads, with_length("a", 0))
+        assert known.framing == b"Content-Length: 0\r\n"
+        assert heads.recall(PARSER, with_length("a", 0), PEER) == (known, (b"DELETE", b"/"))
+
+    def test_any_other_length_is_not_known(self) -> None:
+        """S51: what follows such a head is not the next one."""
+        data = with_length("a", 5)
+        assert PARSER.parse(data) == len(data)
+        assert PARSER.learn(data) is None
+
     def test_fields_are_known_from_the_second_time_on(self) -> None:
         heads = KnownHeads()
         known = kept(heads, request("a"), times=1)
@@ -198,3 +224,26 @@ def test_a_head_that_is_refused_is_refused_with_known_fields_too() -> None:
     assert heads.recall(PARSER, data, PEER) is None
     with pytest.raises(HeadRefused):
         PARSER.parse(data)
+
+
+def test_a_length_of_nothing_goes_upstream_each_time() -> None:
+    """S51: as it was sent, and never for a request that sent none."""
+
+    async def main() -> None:
+        async with (
+            EchoUpstream() as upstream,
+            serving(PlainApplication(upstream_at(upstream.address))) as server,
+        ):
+            async with await RawClient.connect(server.address) as client:
+                for data in [with_length("a", 0)] * 3 + [request("a")] * 2 + [with_length("a", 0)]:
+                    assert (await client.exchange(data)).status == 200
+                body = with_length("a", 5) + b"hello"
+                assert (await client.exchange(body)).status == 200
+            lengths = [
+                [value for name, value in each.headers if name.lower() == "content-length"]
+                for each in upstream.requests
+            ]
+            assert lengths == [["0"]] * 3 + [[]] * 2 + [["0"], ["5"]]
+            assert upstream.requests[-1].body == b"hello"
+
+    bounded(main)

@@ -161,7 +161,7 @@ class Downstream(Connection):
         if line is None and self.recalls and (found := context.known_heads.recall(parser, data, self.peer)):
             known, line = found
             self.known = known
-            self.is_11, self.keep_alive, self.framing = True, True, b""  # as all that is known
+            self.is_11, self.keep_alive, self.framing = True, True, known.framing  # as all that is known
         if known is not None and line is not None:
             # Framing and keep-alive are still as they were when `known` was learned.
             self.buffer = b""

@@ -134,7 +134,7 @@ class Exchange:
         elif known.kept is forward.kept and known.edits is forward.edits:
             tail = known.tail
         else:
-            tail = known.tail = build_tail(forward, b"")
+            tail = known.tail = build_tail(forward, known.framing)
             known.kept, known.edits = forward.kept, forward.edits
         connection.transport.write(build_request(forward.method, forward.target, tail))
         if down.body is not None:

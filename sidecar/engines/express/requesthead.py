@@ -43,6 +43,7 @@ _PLAIN_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
 # What llhttp takes in a path and query (a test holds them against each other), less the fragment's sign.
 _TARGET_BYTES: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 _MAX_KNOWN_BYTES: Final = 8192
+_NO_BODY: Final = frozenset({b"", b"Content-Length: 0\r\n"})
 # Some 200 KiB in all.
 _KNOWN_LINES: Final = 512
 _MAX_KNOWN_LINE: Final = 256
@@ -71,12 +72,13 @@ class KnownFields:
     before and behind the Date of the `response` that was given last, once it has been given twice.
     """
 
-    __slots__ = ("answer", "block", "edits", "headers", "kept", "memo", "response", "tail")
+    __slots__ = ("answer", "block", "edits", "framing", "headers", "kept", "memo", "response", "tail")
 
-    def __init__(self, block: bytes, headers: list[HeaderPair]) -> None:
-        """Remember the bytes from the first line's end to the head's."""
+    def __init__(self, block: bytes, headers: list[HeaderPair], framing: bytes = b"") -> None:
+        """Remember the bytes from the first line's end to the head's; `framing` says that there is no body."""
         self.block = block
         self.headers = headers
+        self.framing = framing
         self.memo: dict[object, object] = {}
         self.kept: list[HeaderPair] | None = None
         self.edits: tuple[Edits, ...] = ()
@@ -191,14 +193,14 @@ class RequestParser:
         """Return the fields just parsed from all of `data`, if they may be known again."""
         line_end = data.find(b"\r\n")
         if (
-            self.framing
+            self.framing not in _NO_BODY
             or not self.keep_alive
             or not self.is_11
             or len(data) > _MAX_KNOWN_BYTES
             or not line_end
         ):
             return None
-        return KnownFields(data[line_end:], self.headers)
+        return KnownFields(data[line_end:], self.headers, self.framing)
 
     def _parse_alone(self, data: bytes) -> bool:
         """Read `data` as one head and nothing else; False when that can't be said, whatever the cause.
