@@ -75,7 +75,7 @@ class KnownFields:
     __slots__ = ("answer", "block", "edits", "framing", "headers", "kept", "memo", "response", "tail")
 
     def __init__(self, block: bytes, headers: list[HeaderPair], framing: bytes = b"") -> None:
-        """Remember the bytes from the first line's end to the head's; `framing` says that there is no body."""
+        """Remember the bytes from the first line's end to the head's; `framing` says there is no body."""
         self.block = block
         self.headers = headers
         self.framing = framing
