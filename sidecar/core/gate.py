@@ -34,7 +34,7 @@ from sidecar.core.fields import Fields, find_site, read_fields, single_host
 from sidecar.core.forwardauth import asking
 from sidecar.core.hosts import is_loopback_name, parse_authority
 from sidecar.core.http import NO_STORE, Response
-from sidecar.core.navigation import is_navigation, is_same_origin
+from sidecar.core.navigation import REFUSED_METHODS, is_navigation, is_same_origin
 from sidecar.core.plan import Grant
 from sidecar.core.visit import Visit
 
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["decide"]
 
-# CONNECT is a tunnel past every rule; TRACE would echo the fields that we add (S55).
-_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _FIELDS: Final = "fields"  # in a head's memo
 
 
@@ -81,7 +79,7 @@ def decide(runtime: Runtime, state: State, head: RequestHead) -> Decision:
 def _decide(fields: Fields, runtime: Runtime, state: State, head: RequestHead) -> Decision:
     site, method = fields.site, head.method
     if fields.method != method:
-        if method in _REFUSED_METHODS:
+        if method in REFUSED_METHODS:
             return refusals.refuse(site.site, "method_refused", 405, head.request_id, head)
         fields.choose(method)
     way = fields.ways[head.target]

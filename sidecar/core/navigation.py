@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.core.runtime import Site
 
 __all__ = [
+    "REFUSED_METHODS",
     "SAFE_METHODS",
     "is_form",
     "is_navigation",
@@ -35,6 +36,9 @@ __all__ = [
 
 SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """RFC 9110 §9.2.1, without TRACE, which is refused."""
+
+REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
+"""CONNECT is a tunnel past every rule; TRACE would echo the fields that we add (S55)."""
 
 # Destinations of a navigation whose answer a person sees (Fetch §3.2.7). Not `embed` and `object`: they show
 # no sign-in page, and a redirect of theirs would only start a login that nobody completes.

@@ -98,6 +98,34 @@ NAVIGATION = {
 }
 
 
+class OtherFieldsPromises:
+    """What holds with the preset `authorization-username-email` set on both sides, as each page describes.
+
+    `passes_empty_fields`: a field that Doorward leaves empty reaches the application empty.
+    """
+
+    passes_empty_fields: ClassVar[bool] = False
+
+    def test_the_application_gets_authorization_username_and_email(
+        self, world: World, script: ScriptedProvider
+    ) -> None:
+        """S44: and nothing of what a browser says under these names, on a public path either."""
+        person = world.signed_in()
+        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
+
+        assert world.raw("/mine", person=person, headers=forged).status == 200
+        assert world.raw("/public/mine", headers=forged).status == 200
+
+        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
+        (token,) = mine.values("Authorization")
+        assert token.startswith("Bearer ey")
+        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
+        told = [public.values(name) for name in forged]
+        if self.passes_empty_fields:
+            told = [[value for value in values if value] for values in told]
+        assert told == [[], [], []]
+
+
 class IngressPromises:
     """The promises. A promise that an ingress can't hold is one of its `limits`, and then fails closed."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.blackbox.scripted import ScriptedProvider
 from tests.ingress.harness import IDENTITY, Ingress, World, folded
-from tests.ingress.promises import IngressPromises
+from tests.ingress.promises import IngressPromises, OtherFieldsPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
@@ -117,7 +117,7 @@ class TestCaddy(IngressPromises):
         assert folded(world.application.last("/x"), "X-Auth-Request-User") == ["ann"]
 
 
-class TestCaddyChanged:
+class TestCaddyChanged(OtherFieldsPromises):
     """The changes that its page describes: a secret, and other identity fields."""
 
     class Changed(Caddy):
@@ -146,19 +146,3 @@ class TestCaddyChanged:
         received = world.application.last("/x")
         assert folded(received, "X-Doorward-Secret") == []
         assert SECRET not in str(received.headers)
-
-    def test_the_application_gets_authorization_username_and_email(
-        self, world: World, script: ScriptedProvider
-    ) -> None:
-        """S44: and nothing of what a browser says under these names, on a public path either."""
-        person = world.signed_in()
-        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
-
-        assert world.raw("/mine", person=person, headers=forged).status == 200
-        assert world.raw("/public/mine", headers=forged).status == 200
-
-        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
-        (token,) = mine.values("Authorization")
-        assert token.startswith("Bearer ey")
-        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
-        assert [public.values(name) for name in forged] == [[], [], []]

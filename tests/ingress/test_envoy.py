@@ -24,7 +24,7 @@ from tests.blackbox.waiting import wait_until
 from tests.blackbox.websocket import open_websocket
 from tests.engines.test_tls import Authority
 from tests.ingress.harness import HOST, IDENTITY, Ingress, World, folded
-from tests.ingress.promises import FORGED, SIXTY, IngressPromises
+from tests.ingress.promises import FORGED, SIXTY, IngressPromises, OtherFieldsPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
@@ -393,26 +393,14 @@ class TestEnvoyGrpcCertified(_CertifiedPromises):
     ingress: ClassVar[Ingress] = _CertifiedGrpc()
 
 
-class _Changed:
+class _Changed(OtherFieldsPromises):
     """With the changes that docs/ingress/envoy.md describes: a secret, and other identity fields."""
+
+    passes_empty_fields = True
 
     @pytest.fixture(autouse=True)
     def _fresh(self, world: World, script: ScriptedProvider) -> None:
         world.application.forget()
-
-    def test_the_application_gets_authorization_username_and_email(self, world: World) -> None:
-        """S44: and nothing of what a browser says under these names, on a public path either."""
-        person = world.signed_in()
-        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
-
-        assert world.raw("/mine", person=person, headers=forged).status == 200
-        assert world.raw("/public/mine", headers=forged).status == 200
-
-        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
-        (token,) = mine.values("Authorization")
-        assert token.startswith("Bearer ey")
-        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
-        assert [value for name in forged for value in public.values(name) if value] == []
 
     def test_a_browser_can_not_bring_the_secret(self, world: World) -> None:
         """S75: neither does it reach the application."""

@@ -22,7 +22,7 @@ from tests.blackbox.httpserver import Answer, HttpServer, Received
 from tests.blackbox.scripted import ScriptedProvider
 from tests.blackbox.upstream import Application
 from tests.ingress.harness import HOST, IDENTITY, Ingress, World, folded
-from tests.ingress.promises import FORGED, IngressPromises
+from tests.ingress.promises import FORGED, IngressPromises, OtherFieldsPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
@@ -95,27 +95,11 @@ class _Changed(HAProxy):
         return told.replace(rule, "http-request allow if { path /healthz }\n    " + rule)
 
 
-class TestHAProxyChanged:
+class TestHAProxyChanged(OtherFieldsPromises):
     """config/ingress/haproxy.cfg with what its page says that one may change."""
 
     ingress: ClassVar[Ingress] = _Changed()
     pytestmark = pytest.mark.slow
-
-    def test_the_application_gets_authorization_username_and_email(
-        self, world: World, script: ScriptedProvider
-    ) -> None:
-        """S44: and nothing of what a browser says under these names, on a public path either."""
-        person = world.signed_in()
-        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
-
-        assert world.raw("/mine", person=person, headers=forged).status == 200
-        assert world.raw("/public/mine", headers=forged).status == 200
-
-        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
-        (token,) = mine.values("Authorization")
-        assert token.startswith("Bearer ey")
-        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
-        assert [public.values(name) for name in forged] == [[], [], []]
 
     def test_only_haproxy_knows_the_secret(self, world: World, script: ScriptedProvider) -> None:
         """S75: the application does not see it, and a guessed one is of no use."""

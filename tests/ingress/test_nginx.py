@@ -16,7 +16,7 @@ from tests.blackbox.certificates import make_certificate
 from tests.blackbox.doorward import new_key
 from tests.blackbox.scripted import ScriptedProvider
 from tests.ingress.harness import HOST, Ingress, World
-from tests.ingress.promises import FORGED, SIXTY, IngressPromises
+from tests.ingress.promises import SIXTY, IngressPromises, OtherFieldsPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
@@ -147,7 +147,7 @@ class _Changed(Nginx):
 
 
 @pytest.mark.slow
-class TestNginxChanged:
+class TestNginxChanged(OtherFieldsPromises):
     """config/ingress/nginx.conf with what its page says that one may change."""
 
     ingress = _Changed()
@@ -155,20 +155,6 @@ class TestNginxChanged:
     @pytest.fixture(autouse=True)
     def _fresh(self, world: World, script: ScriptedProvider) -> None:
         world.application.forget()
-
-    def test_the_application_gets_authorization_username_and_email(self, world: World) -> None:
-        """S44: and nothing of what a browser says under these names, on a public path either."""
-        person = world.signed_in()
-        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
-
-        assert world.raw("/mine", person=person, headers=forged).status == 200
-        assert world.raw("/public/mine", headers=forged).status == 200
-
-        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
-        (token,) = mine.values("Authorization")
-        assert token.startswith("Bearer ey")
-        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
-        assert [public.values(name) for name in forged] == [[], [], []]
 
     def test_only_who_knows_the_secret_may_ask(self, world: World) -> None:
         """S75: a neighbour of nginx with the same address and somebody's cookie learns nothing."""

@@ -18,7 +18,7 @@ from sidecar.core.sessioncookie import MAX_CHUNKS
 from tests.blackbox.scripted import ScriptedProvider
 from tests.blackbox.waiting import wait_until
 from tests.ingress.harness import CONFIG, HOST, Ingress, World, folded
-from tests.ingress.promises import IngressPromises
+from tests.ingress.promises import IngressPromises, OtherFieldsPromises
 from tests.parts import require_part
 from tests.processes import running, wait_for_port
 
@@ -143,8 +143,10 @@ class TestTraefikWithASpoiltEntryPoint:
         assert world.application.received == []
 
 
-class TestTraefikChanged:
+class TestTraefikChanged(OtherFieldsPromises):
     """The changes that its page describes: a secret, and other identity fields."""
+
+    passes_empty_fields = True
 
     class Changed(Traefik):
         replaced: ClassVar[Mapping[str, str]] = {
@@ -170,22 +172,6 @@ class TestTraefikChanged:
         received = world.application.last("/x")
         assert folded(received, "X-Doorward-Secret") == []
         assert SECRET not in str(received.headers)
-
-    def test_the_application_gets_authorization_username_and_email(
-        self, world: World, script: ScriptedProvider
-    ) -> None:
-        """S44: and nothing of what a browser says under these names, on a public path either."""
-        person = world.signed_in()
-        forged = {"Authorization": f"Bearer {FORGED}", "Username": FORGED, "Email": FORGED}
-
-        assert world.raw("/mine", person=person, headers=forged).status == 200
-        assert world.raw("/public/mine", headers=forged).status == 200
-
-        mine, public = world.application.last("/mine"), world.application.last("/public/mine")
-        (token,) = mine.values("Authorization")
-        assert token.startswith("Bearer ey")
-        assert (mine.values("Username"), mine.values("Email")) == (["ann"], ["ann@example.com"])
-        assert [value for name in forged for value in public.values(name) if value] == []
 
     def test_who_does_not_know_it_may_not(self, world: World) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", world.ports[4180], timeout=10.0)

@@ -26,7 +26,7 @@ from sidecar.core.forwardauth.original import read_names, read_original
 from sidecar.core.headers import auth_response_headers
 from sidecar.core.hosts import parse_authority
 from sidecar.core.http import NO_STORE, RECURS, RequestHead, Response, header_values
-from sidecar.core.navigation import SAFE_METHODS, is_navigation, is_same_origin
+from sidecar.core.navigation import REFUSED_METHODS, SAFE_METHODS, is_navigation, is_same_origin
 from sidecar.core.plan import PreparedAnswer
 from sidecar.core.visit import Visit, with_cookies
 
@@ -53,7 +53,6 @@ _OK: Final = 200
 _ACCEPTED: Final = 202  # what oauth2-proxy answers
 _FOUND: Final = 302
 _BAD_REQUEST: Final = 400
-_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _CLIENT_ERRORS: Final = range(400, 500)
@@ -173,7 +172,7 @@ class _Question:
         # Where the method is not told, an Origin is the sign of one that changes something (Fetch §3.2): such
         # a request counts as a POST in what depends on the method besides the rules.
         self.method = original.method or (b"POST" if original.has_origin else b"GET")
-        self.is_refused = original.method in _REFUSED_METHODS
+        self.is_refused = original.method in REFUSED_METHODS
         is_own = self.method in SAFE_METHODS or is_same_origin(site.site, self._inner(head))
         is_ordinary = not original.is_handshake and not self.is_refused
         self.is_plain = is_own and is_ordinary and self.way.endpoint is None
