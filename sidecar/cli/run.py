@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,8 @@ def _serve(runtime: Runtime, text: str, config: Path) -> int:
 
         # mitmproxy is written for the standard loop.
         express.run(serve_alone(runtime), loop="asyncio" if runtime.engine == "interception" else "uvloop")
+        # All is done; told to end once more while Python does, we still end well.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return 0
     import uvloop
 
